@@ -1,0 +1,268 @@
+/**
+ * What web, worker and browser agree on: schemas of requests, the plan as the preview shows it, events, queue names.
+ * Imported by the browser: nothing here may reach for Node or a driver.
+ */
+import { z } from 'zod';
+import { guestNameSchema, MAX_COUNT } from './names.ts';
+import type { PublicError } from './errors.ts';
+
+export { expandNames, guestNameSchema, MAX_COUNT, MAX_NAME_LENGTH, type NameExpansion } from './names.ts';
+export type { ErrorCode, PublicError } from './errors.ts';
+
+export const hypervisorKinds = ['libvirt', 'simulated'] as const;
+export type HypervisorKind = (typeof hypervisorKinds)[number];
+
+export const cloneModes = ['full', 'linked'] as const;
+export type CloneMode = (typeof cloneModes)[number];
+
+export const guestStates = ['creating', 'stopped', 'running', 'paused', 'deleting', 'missing'] as const;
+export type GuestState = (typeof guestStates)[number];
+
+export const operationKinds = ['clone', 'capture', 'import', 'start', 'stop', 'delete', 'remove-base'] as const;
+/**
+ * `capture` freezes a guest's disks into an immutable base (a template version, or the hidden base of linked clones);
+ * `import` makes a template version from an image file; `remove-base` deletes a base that has no children.
+ */
+export type OperationKind = (typeof operationKinds)[number];
+
+export const operationStates = [
+  'waiting', // depends on another operation (`afterId`) that has not finished
+  'queued',
+  'running',
+  'undoing', // failed or cancelled; undoing what it did
+  'finished',
+  'failed',
+  'cancelled',
+  'stale', // facts changed since the preview; nothing was done, the new plan is stored for review
+] as const;
+export type OperationState = (typeof operationStates)[number];
+export const endedStates: readonly OperationState[] = ['finished', 'failed', 'cancelled', 'stale'];
+export const isEnded = (state: OperationState): boolean => endedStates.includes(state);
+
+export const lanes = ['interactive', 'bulk'] as const;
+/** A queue lane of one host: `interactive` for what takes seconds, `bulk` for what moves gigabytes. */
+export type Lane = (typeof lanes)[number];
+
+export const hostIdSchema = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'A host id is lower-case letters, digits and dashes.');
+/** BullMQ queue of a host's lane. BullMQ forbids ':' in names. */
+export const queueName = (hostId: string, lane: Lane): string => `${hostId}-${lane}`;
+
+// ── requests ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export const sourceSchema = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('guest'), id: z.uuid() }),
+  z.strictObject({ type: z.literal('template'), versionId: z.uuid() }),
+]);
+/** A row of the catalog or of the inventory to clone from. */
+export type Source = z.infer<typeof sourceSchema>;
+
+export const cloneOptionsSchema = z.strictObject({
+  /** Start the clone when it is made. */
+  start: z.boolean().default(true),
+  /** With `start`: finish only when the guest agent answered, or fail after `agentTimeoutSeconds`. */
+  waitForAgent: z.boolean().default(true),
+  agentTimeoutSeconds: z.int().min(5).max(3600).default(180),
+  vcpus: z.int().min(1).max(256).optional(),
+  /** MiB. */
+  memoryMiB: z.int().min(64).max(4_194_304).optional(),
+  /** Name of the host's libvirt network for every NIC; unset: as the source. */
+  network: z.string().min(1).max(64).regex(/^[A-Za-z0-9._-]+$/, 'A network name holds letters, digits, dot, dash and underscore.').optional(),
+  /** TPM state: `new` gives the clone an empty TPM (secrets sealed in the source's stay there); `copy` copies it (stopped source only). */
+  tpm: z.enum(['new', 'copy']).default('new'),
+});
+export type CloneOptions = z.infer<typeof cloneOptionsSchema>;
+
+export const cloneRequestSchema = z.strictObject({
+  source: sourceSchema,
+  mode: z.enum(cloneModes),
+  names: z.array(guestNameSchema).min(1, 'Make at least 1.').max(MAX_COUNT, `At most ${MAX_COUNT} guests in one request.`)
+    .refine((names) => new Set(names).size === names.length, 'Two of the names are the same.'),
+  options: cloneOptionsSchema.prefault({}),
+});
+/** What the New clone page asks for: N guests of one source. */
+export type CloneRequest = z.infer<typeof cloneRequestSchema>;
+
+export const importRequestSchema = z.strictObject({
+  /** Template to make, or to add a version to. */
+  template: guestNameSchema,
+  description: z.string().max(500).default(''),
+  hostId: hostIdSchema,
+  /** Absolute path of the image on the host (qcow2 or raw). It is read, never changed. */
+  imagePath: z.string().startsWith('/').max(4096),
+  osName: z.string().max(100).default('Linux'),
+  vcpus: z.int().min(1).max(256).default(1),
+  memoryMiB: z.int().min(64).max(4_194_304).default(128),
+  firmware: z.enum(['bios', 'uefi']).default('bios'),
+  network: z.string().min(1).max(64).regex(/^[A-Za-z0-9._-]+$/).optional(),
+});
+export type ImportRequest = z.infer<typeof importRequestSchema>;
+
+// ── the plan, as previewed, saved and performed ─────────────────────────────────────────────────────────────────────
+
+/** Estimates of a plan. Bytes are bytes; seconds are wall seconds on an idle host. */
+export interface Estimates {
+  readBytes: number;
+  moveBytes: number;
+  /** Space the result takes on the host's store when done. */
+  storeBytes: number;
+  seconds: number;
+}
+
+/** What a copy of the source is consistent to. `exact`: the source was stopped, so it is a block-by-block copy. */
+export type Consistency = 'exact' | 'filesystem' | 'crash';
+
+export interface PlanNote {
+  level: 'info' | 'warn';
+  /** A sentence for the user. */
+  text: string;
+}
+
+export interface StepView {
+  id: string;
+  kind: string;
+  /** Short, active: "Copy disk vda". */
+  title: string;
+  /** Bytes this step moves, if it moves any. */
+  bytes?: number;
+}
+
+/** The part of a plan that a browser sees; a stored plan has driver-specific fields on its steps besides. */
+export interface PlanView {
+  /** "Linked clone web-07 of sample v1". */
+  summary: string;
+  estimates: Estimates;
+  consistency?: Consistency;
+  /** How the bulk of the bytes gets there: 'overlay', 'reflink', 'convert', 'backup', or none. */
+  strategy?: string;
+  notes: PlanNote[];
+  steps: StepView[];
+  /** Changes when any fact that the plan was decided on changes. */
+  fingerprint: string;
+}
+
+/** Why a mode can or can't be used for a source on its host; the UI greys out and explains from this. */
+export interface ModeChoice {
+  mode: CloneMode;
+  available: boolean;
+  /** Plain words: what it means here, or why it is unavailable. */
+  explanation: string;
+}
+
+/** Preview of a clone request: what will happen, per guest and in sum. */
+export interface ClonePreview {
+  modes: ModeChoice[];
+  /** Made once before the clones, when a linked clone's source is a guest: its disks become an immutable base. */
+  capture?: PlanView;
+  /** The plan of the first guest; the others differ only in names, UUIDs and MACs. */
+  each: PlanView;
+  count: number;
+  total: Estimates;
+  /** Covers capture and clones; sent back with the click so that a stale plan is noticed. */
+  fingerprint: string;
+  simulated: boolean;
+}
+
+// ── state and events ────────────────────────────────────────────────────────────────────────────────────────────────
+
+export type StepState = 'pending' | 'running' | 'done' | 'failed' | 'undoing' | 'undone' | 'undo-failed';
+
+/** Progress of a running step. Bytes never go back within a step; rate is bytes per second, smoothed. */
+export interface StepProgress {
+  doneBytes?: number;
+  totalBytes?: number;
+  rate?: number;
+  /** Seconds. */
+  secondsLeft?: number;
+  /** What it waits for: "waiting for the guest agent (12 s)". */
+  note?: string;
+}
+
+/** Stored per step in the operation's row. Times are ISO 8601. */
+export interface StepStatus {
+  state: StepState;
+  startedAt?: string;
+  endedAt?: string;
+  progress?: StepProgress;
+  /** Plain words: "filesystem-consistent", or what went wrong. */
+  note?: string;
+}
+
+/** What a finished operation says of itself. */
+export interface OperationResult {
+  consistency?: Consistency;
+  /** "filesystem-consistent: the agent froze 1 filesystem for 41 ms" */
+  consistencyNote?: string;
+  movedBytes?: number;
+  storedBytes?: number;
+  strategy?: string;
+  /** Milliseconds from start of the guest to the agent's first answer. */
+  agentMs?: number;
+  address?: string;
+  /** For capture/import: where the base is and what it is. */
+  base?: CapturedBase;
+}
+
+export interface CapturedBase {
+  /** sha256 over the digests of its disks, hex. */
+  digest: string;
+  /** Domain definition to clone from, as the driver wrote it. */
+  definition: string;
+  disks: BaseDisk[];
+  /** Path of the kept NVRAM file, for UEFI. */
+  nvramPath?: string;
+}
+
+export interface BaseDisk {
+  target: string;
+  path: string;
+  format: string;
+  /** sha256 of the file, hex. */
+  digest: string;
+  virtualBytes: number;
+  allocatedBytes: number;
+}
+
+/** Plain words after a failure or cancel. */
+export interface UndoReport {
+  undone: string[];
+  /** What could not be undone and is still there; empty normally. */
+  leftBehind: string[];
+}
+
+export type OperationEventData =
+  | { type: 'state'; state: OperationState; error?: PublicError; result?: OperationResult; undo?: UndoReport }
+  | { type: 'plan'; plan: PlanView }
+  | { type: 'step'; index: number; status: StepStatus }
+  | { type: 'progress'; index: number; progress: StepProgress }
+  | { type: 'log'; index: number; line: string };
+
+export type HostEventData =
+  | { type: 'host' } // the host's row changed: heartbeat state, capacity
+  | { type: 'inventory'; guestIds: string[] }; // these guests' rows changed (or went away)
+
+/** An event as streamed to the browser. `id` is the log's bigserial as a decimal string: the SSE cursor. */
+export interface StreamEvent {
+  id: string;
+  at: string;
+  operationId: string | null;
+  hostId: string | null;
+  guestId: string | null;
+  data: OperationEventData | HostEventData;
+}
+
+// ── hosts ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** What a worker reports of a host. Bytes are bytes. */
+export interface HostFacts {
+  hypervisor: string; // "QEMU 7.2.22, libvirt 9.0.0"
+  /** Proven by booting a guest with a deadline, never by a device node. */
+  accelerator: { name: 'kvm' | 'tcg' | 'simulated'; provenAt: string; detail: string };
+  cpus: number;
+  load1: number;
+  memoryBytes: number;
+  memoryFreeBytes: number;
+  store: { path: string; filesystem: string; reflink: boolean; totalBytes: number; freeBytes: number };
+  networks: { name: string; active: boolean }[];
+  /** Measured on this store: bytes per second of the copy strategy in use. Unset until one was measured. */
+  copyRate?: number;
+}

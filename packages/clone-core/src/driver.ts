@@ -1,0 +1,143 @@
+/**
+ * The Driver interface: a plan is data, a driver explains it, one loop (`execute.ts`) performs it.
+ */
+import type {
+  BaseDisk,
+  CapturedBase,
+  CloneMode,
+  CloneOptions,
+  Estimates,
+  GuestState,
+  HostFacts,
+  HypervisorKind,
+  OperationKind,
+  OperationResult,
+  PlanView,
+  StepView,
+} from './contract.ts';
+
+/** A guest on the driver's host. `uuid` is the hypervisor's own; `name` is for messages and as second check. */
+export interface GuestRef {
+  uuid: string;
+  name: string;
+}
+
+/** What to clone from, resolved from the database by the worker. */
+export type DriverSource =
+  | { type: 'guest'; guest: GuestRef }
+  | { type: 'base'; label: string; base: CapturedBase };
+
+/** One unit of work for one guest (or base), as a driver understands it. Pure JSON. */
+export type OperationRequest =
+  | { kind: 'clone'; source: DriverSource; mode: CloneMode; name: string; options: CloneOptions }
+  | { kind: 'capture'; guest: GuestRef; label: string }
+  | { kind: 'import'; imagePath: string; label: string; osName: string; vcpus: number; memoryMiB: number; firmware: 'bios' | 'uefi'; network?: string }
+  | { kind: 'start'; guest: GuestRef; waitForAgent: boolean; agentTimeoutSeconds: number }
+  | { kind: 'stop'; guest: GuestRef; force: boolean; timeoutSeconds: number }
+  /** `owned`: files that plans of this guest created and that go with it. Others are never touched. */
+  | { kind: 'delete'; guest: GuestRef; owned: string[] }
+  | { kind: 'remove-base'; label: string; base: CapturedBase };
+
+/** Why something can't be done, from the capability table or from facts. */
+export interface Refusal {
+  why: string;
+  remedy?: string;
+}
+
+export type SourceState = 'stopped' | 'running' | 'paused' | 'template';
+
+/** Mode × state of the source → yes, or why not. A lookup, so the UI can grey out and explain. */
+export type CapabilityTable = Readonly<Record<CloneMode, Readonly<Record<SourceState, true | Refusal>>>>;
+
+export interface Step extends StepView {}
+
+/** What a plan makes: the only names its undo may ever touch. */
+export interface Creation {
+  type: 'guest' | 'file' | 'directory';
+  name: string;
+}
+
+export interface Plan<S extends Step = Step> extends PlanView {
+  version: 1;
+  driver: HypervisorKind;
+  kind: OperationKind;
+  estimates: Estimates;
+  steps: S[];
+  creates: Creation[];
+  /** Identity decided at plan time; for clone plans. */
+  guest?: { name: string; uuid: string; macs: string[]; memoryBytes: number; vcpus: number; virtualBytes: number };
+  /** Bases this guest's disks stand on: recorded as children when the clone is made. Digest of the base. */
+  baseDigest?: string;
+}
+
+/** Everything that could surprise, read before planning. Pure JSON; each driver adds its own fields. */
+export interface Facts {
+  host: HostFacts;
+  /** Names of all guests the host knows, of any origin. */
+  takenNames: string[];
+  at: string;
+}
+
+/** Where new UUIDs, MACs and times come from; seeded in tests so that plans are golden. */
+export interface IdSource {
+  uuid(): string;
+  /** A MAC in the hypervisor's locally usual prefix (52:54:00 for QEMU), not in `taken`. */
+  mac(taken: ReadonlySet<string>): string;
+}
+
+/** Reported by a running step. May be dropped or throttled by anyone on the way. Bytes are totals of the step. */
+export interface Progress {
+  doneBytes?: number;
+  totalBytes?: number;
+  note?: string;
+}
+
+export interface StepContext {
+  signal: AbortSignal;
+  operationId: string;
+  plan: Plan;
+  /** A line for the operation's log. */
+  log(line: string): void;
+  /** Merges into the operation's result. */
+  result(part: OperationResult): void;
+  /** Plain words beside the step: "filesystem-consistent". */
+  note(text: string): void;
+}
+
+export interface StepHandler<S extends Step> {
+  /** Idempotent: safe to run again after a crash at any point of an earlier run. */
+  run(step: S, context: StepContext): AsyncIterable<Progress>;
+  /**
+   * Idempotent; removes only what this plan created. `context.signal` is its own deadline, not the aborted one.
+   * Returns plain words of what was undone ("deleted disk web-07.qcow2"), or undefined when nothing was there.
+   */
+  undo(step: S, context: StepContext): Promise<string | undefined>;
+}
+
+/** A guest as the host knows it; what the inventory is synced from. */
+export interface ObservedGuest {
+  uuid: string;
+  name: string;
+  state: Exclude<GuestState, 'creating' | 'deleting' | 'missing'>;
+  vcpus: number;
+  memoryBytes: number;
+  macs: string[];
+  address?: string;
+  disks: { target: string; path: string; format: string; virtualBytes: number; usedBytes: number }[];
+}
+
+export interface Driver<S extends Step = Step, F extends Facts = Facts> {
+  readonly info: { kind: HypervisorKind; simulated: boolean; capabilities: CapabilityTable };
+  /** Reads only. Throws OffshootError: `source-missing`, `source-unreadable`, `broken-chain`, `host-unreachable`, … */
+  inspect(request: OperationRequest, signal: AbortSignal): Promise<F>;
+  /** Pure: same input, same plan. Throws OffshootError when the request can't be done (`name-taken`, `no-space`, `unavailable-mode`, …). */
+  plan(request: OperationRequest, facts: F, ids: IdSource): Plan<S>;
+  readonly steps: { [K in S['kind']]: StepHandler<Extract<S, { kind: K }>> };
+  /** All guests of the host. One cheap pass: called every few seconds. */
+  list(signal: AbortSignal): Promise<ObservedGuest[]>;
+  hostFacts(signal: AbortSignal): Promise<HostFacts>;
+  /** Calls back soon after a guest changed by any hand; until the signal aborts. */
+  watch(onChange: () => void, signal: AbortSignal): Promise<void>;
+}
+
+export type { BaseDisk, CapturedBase };

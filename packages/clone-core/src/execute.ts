@@ -1,0 +1,171 @@
+/**
+ * The one loop that performs a plan: persists through a Journal, runs, reports, undoes. Knows interfaces only.
+ */
+import type { OperationResult, StepProgress, UndoReport } from './contract.ts';
+import type { Driver, Plan, Step, StepContext, StepHandler } from './driver.ts';
+import { OffshootError, toOffshootError } from './errors.ts';
+import { ProgressMeter } from './progress.ts';
+
+/**
+ * Where execution is recorded. Every promise resolves only when the record is durable; any of them may reject with
+ * `lost-claim`, which stops execution at once and without undo (another worker owns the operation now).
+ */
+export interface Journal {
+  /** Durable before the step's first effect: after a crash this step may have half happened. */
+  stepStarted(index: number): Promise<void>;
+  stepFinished(index: number, note: string | undefined, result: OperationResult): Promise<void>;
+  stepFailed(index: number, why: string): Promise<void>;
+  /** Durable before the first undo: after a crash the undo goes on, never the plan. */
+  undoStarted(reason: { cancelled: boolean; error?: OffshootError }): Promise<void>;
+  stepUndoing(index: number): Promise<void>;
+  stepUndone(index: number, outcome: { undone?: string; leftBehind?: string }): Promise<void>;
+  /** May be dropped. */
+  progress(index: number, progress: StepProgress): void;
+  /** May be batched, never dropped. */
+  log(index: number, line: string): void;
+}
+
+/** Where to begin: fresh plans at step 0; a resumed one at the first step not recorded as done. */
+export interface StartingPoint {
+  nextStep: number;
+  /** What an earlier run found: go on undoing instead of running. */
+  undoing?: { cancelled: boolean; error?: OffshootError };
+  result?: OperationResult;
+}
+
+export type Outcome =
+  | { state: 'finished'; result: OperationResult }
+  | { state: 'failed'; error: OffshootError; undo: UndoReport; result: OperationResult }
+  | { state: 'cancelled'; undo: UndoReport };
+
+/** Each undo gets its own deadline, because the operation's signal is usually aborted by then. */
+const UNDO_DEADLINE_MS = 60_000;
+
+export interface ExecuteOptions {
+  operationId: string;
+  /** Aborted by cancel (reason `cancelled`) or by shutdown/lost claim (any other OffshootError: no undo, work is given back). */
+  signal: AbortSignal;
+  from?: StartingPoint;
+  now?: () => number;
+}
+
+/**
+ * Performs the plan from `from.nextStep`. Resolves with the outcome once the steps are done or undone.
+ * Rejects only when the work must be left as it is for someone else: `lost-claim`, or the signal's reason when that
+ * is not a cancel.
+ */
+export async function execute<S extends Step>(
+  plan: Plan<S>,
+  driver: Pick<Driver<S>, 'steps'>,
+  journal: Journal,
+  options: ExecuteOptions,
+): Promise<Outcome> {
+  const { operationId, signal } = options;
+  const now = options.now ?? (() => performance.now());
+  const from = options.from ?? { nextStep: 0 };
+  let result: OperationResult = { ...from.result };
+  let index = from.nextStep;
+  let undoing = from.undoing;
+
+  const contextFor = (at: number, stepSignal: AbortSignal, onNote: (text: string) => void): StepContext => ({
+    signal: stepSignal,
+    operationId,
+    plan,
+    log: (line) => journal.log(at, line),
+    result: (part) => {
+      result = { ...result, ...part };
+    },
+    note: onNote,
+  });
+
+  if (!undoing) {
+    for (; index < plan.steps.length; index++) {
+      const step = stepAt(plan, index);
+      const meter = new ProgressMeter(now);
+      let note: string | undefined;
+      try {
+        throwIfAborted(signal);
+        await journal.stepStarted(index);
+        const context = contextFor(index, signal, (text) => {
+          note = text;
+        });
+        for await (const progress of handlerOf(driver, step).run(step, context)) {
+          const report = meter.report(progress);
+          if (report) journal.progress(index, report);
+        }
+        throwIfAborted(signal);
+        await journal.stepFinished(index, note, result);
+      } catch (thrown) {
+        const error = signal.aborted ? toOffshootError(signal.reason) : toOffshootError(thrown);
+        if (mustLeaveAlone(error, signal)) throw error;
+        const cancelled = error.code === 'cancelled';
+        undoing = cancelled ? { cancelled } : { cancelled, error };
+        await journal.stepFailed(index, cancelled ? 'cancelled' : error.publicMessage);
+        await journal.undoStarted(undoing);
+        break;
+      }
+    }
+    if (!undoing) return { state: 'finished', result };
+  }
+
+  const undo: UndoReport = { undone: [], leftBehind: [] };
+  for (let at = Math.min(index, plan.steps.length - 1); at >= 0; at--) {
+    const step = stepAt(plan, at);
+    await journal.stepUndoing(at);
+    const deadline = deadlineSignal(UNDO_DEADLINE_MS, `undoing "${step.title}"`);
+    try {
+      const undone = await handlerOf(driver, step).undo(step, contextFor(at, deadline.signal, () => undefined));
+      if (undone !== undefined) undo.undone.push(undone);
+      await journal.stepUndone(at, undone === undefined ? {} : { undone });
+    } catch (thrown) {
+      const error = toOffshootError(thrown);
+      if (error.code === 'lost-claim') throw error;
+      const leftBehind = `${step.title}: ${error.publicMessage}`;
+      undo.leftBehind.push(leftBehind);
+      journal.log(at, `undo failed: ${error.message} ${JSON.stringify(error.context)}`);
+      await journal.stepUndone(at, { leftBehind });
+    } finally {
+      deadline.clear();
+    }
+  }
+  if (undoing.cancelled) return { state: 'cancelled', undo };
+  const error = undoing.error ?? toOffshootError(new Error('the operation failed before its worker was restarted'));
+  return { state: 'failed', error, undo, result };
+}
+
+function stepAt<S extends Step>(plan: Plan<S>, index: number): S {
+  const step = plan.steps[index];
+  if (!step) throw new OffshootError('internal', { publicMessage: 'The saved plan has fewer steps than were performed.', context: { index } });
+  return step;
+}
+
+function handlerOf<S extends Step>(driver: Pick<Driver<S>, 'steps'>, step: S): StepHandler<S> {
+  const table: Readonly<Partial<Record<string, unknown>>> = driver.steps;
+  const handler = table[step.kind];
+  if (handler === undefined) {
+    throw new OffshootError('internal', {
+      publicMessage: `This worker does not know the step "${step.title}".`,
+      remedy: 'Update the worker: the operation was planned by another version.',
+      context: { kind: step.kind },
+    });
+  }
+  // The mapped type of Driver.steps guarantees that the handler under a step's own kind takes that step.
+  return handler as StepHandler<S>;
+}
+
+function throwIfAborted(signal: AbortSignal): void {
+  if (signal.aborted) throw toOffshootError(signal.reason);
+}
+
+function mustLeaveAlone(error: OffshootError, signal: AbortSignal): boolean {
+  return error.code === 'lost-claim' || (signal.aborted && error.code !== 'cancelled');
+}
+
+function deadlineSignal(ms: number, what: string): { signal: AbortSignal; clear(): void } {
+  const controller = new AbortController();
+  const timer = setTimeout(
+    () => controller.abort(new OffshootError('timeout', { publicMessage: `No answer within ${ms / 1000} s while ${what}.` })),
+    ms,
+  );
+  return { signal: controller.signal, clear: () => clearTimeout(timer) };
+}

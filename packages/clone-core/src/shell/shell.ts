@@ -1,0 +1,70 @@
+/**
+ * How drivers reach a host: argv arrays and a handful of file operations, on this machine (`local.ts`) or over SSH
+ * (`ssh.ts`). These two files are the only places of the product that spawn or dial.
+ */
+
+export interface RunOptions {
+  /** Aborting sends TERM to exactly this process, then KILL after a grace of 1 s; `run` rejects with the signal's reason. */
+  signal?: AbortSignal;
+  /** Written to standard input, which is then closed. Without it standard input is empty. */
+  input?: string | Buffer;
+  /** Milliseconds; rejects with `timeout` and ends the process as an abort does. Default 60 000; 0: none. */
+  timeoutMs?: number;
+  /** Chunks of standard output as they arrive (progress); they are still collected, at most 16 MiB. */
+  onStdout?: (chunk: string) => void;
+  /** Exit codes that are not an error. Default [0]. */
+  okCodes?: readonly number[];
+  /** The process must not outlive the caller, even one killed with -9 (`setpriv --pdeathsig KILL`). For anything long. */
+  dieWithParent?: boolean;
+  /** Environment added to LC_ALL=C. */
+  env?: Readonly<Record<string, string>>;
+}
+
+export interface RunResult {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+export interface FileStat {
+  type: 'file' | 'directory' | 'block' | 'other';
+  /** Apparent size, bytes. */
+  size: number;
+  /** Bytes really allocated. */
+  allocated: number;
+  /** Permission bits. */
+  mode: number;
+  inode: number;
+  /** Milliseconds since the epoch. */
+  modifiedMs: number;
+}
+
+export interface Shell {
+  /** For messages: "this machine", "kvm-2 over SSH". */
+  readonly where: string;
+  /**
+   * Runs one program without a shell. Rejects with `command-failed` (context: argv, code, stderr) on any other exit
+   * code, `not-found` when there is no such program, `host-unreachable` when the host can't be reached (retryable).
+   */
+  run(argv: readonly string[], options?: RunOptions): Promise<RunResult>;
+  /** Lines of standard output of a long-running program, until it ends or the signal aborts. */
+  lines(argv: readonly string[], options: { signal: AbortSignal }): AsyncIterable<string>;
+  /** Undefined when there is nothing at the path. Follows symbolic links. */
+  stat(path: string): Promise<FileStat | undefined>;
+  /** Text of a small file (at most 16 MiB). Undefined when there is none. */
+  readText(path: string): Promise<string | undefined>;
+  /** Writes atomically: to a temporary name beside it, synced, renamed. */
+  writeFile(path: string, content: string | Buffer, mode?: number): Promise<void>;
+  mkdir(path: string): Promise<void>;
+  /** Renames within one filesystem; the directory is synced. */
+  rename(from: string, to: string): Promise<void>;
+  /** Removes one file. Resolves to whether there was one. */
+  remove(path: string): Promise<boolean>;
+  /** fsync of the file's data and of its directory. */
+  sync(path: string): Promise<void>;
+  chmod(path: string, mode: number): Promise<void>;
+  list(directory: string): Promise<string[]>;
+  /** Of the filesystem that holds the path. */
+  filesystem(path: string): Promise<{ type: string; totalBytes: number; freeBytes: number }>;
+  close(): Promise<void>;
+}
