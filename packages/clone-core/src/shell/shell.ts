@@ -10,7 +10,10 @@ export interface RunOptions {
   input?: string | Buffer;
   /** Milliseconds; rejects with `timeout` and ends the process as an abort does. Default 60 000; 0: none. */
   timeoutMs?: number;
-  /** Chunks of standard output as they arrive (progress); they are still collected, at most 16 MiB. */
+  /**
+   * Chunks of standard output as they arrive (progress). At most 16 MiB are collected: with `onStdout` the rest is only
+   * passed on, without it more is `command-failed`.
+   */
   onStdout?: (chunk: string) => void;
   /** Exit codes that are not an error. Default [0]. */
   okCodes?: readonly number[];
@@ -47,7 +50,10 @@ export interface Shell {
    * code, `not-found` when there is no such program, `host-unreachable` when the host can't be reached (retryable).
    */
   run(argv: readonly string[], options?: RunOptions): Promise<RunResult>;
-  /** Lines of standard output of a long-running program, until it ends or the signal aborts. */
+  /**
+   * Lines of standard output of a long-running program, until it ends or the signal aborts (then the iteration ends
+   * quietly). Leaving the loop early ends the program. Throws `command-failed` when it ends by itself with a code ≠ 0.
+   */
   lines(argv: readonly string[], options: { signal: AbortSignal }): AsyncIterable<string>;
   /** Undefined when there is nothing at the path. Follows symbolic links. */
   stat(path: string): Promise<FileStat | undefined>;
@@ -58,13 +64,13 @@ export interface Shell {
   mkdir(path: string): Promise<void>;
   /** Renames within one filesystem; the directory is synced. */
   rename(from: string, to: string): Promise<void>;
-  /** Removes one file. Resolves to whether there was one. */
+  /** Removes one file and what a cut-off `writeFile` left beside it. Resolves to whether there was one. */
   remove(path: string): Promise<boolean>;
   /** fsync of the file's data and of its directory. */
   sync(path: string): Promise<void>;
   chmod(path: string, mode: number): Promise<void>;
   list(directory: string): Promise<string[]>;
-  /** Of the filesystem that holds the path. */
+  /** Of the filesystem that holds the path or, while there is nothing yet, its nearest ancestor. */
   filesystem(path: string): Promise<{ type: string; totalBytes: number; freeBytes: number }>;
   close(): Promise<void>;
 }
