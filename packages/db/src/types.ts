@@ -1,0 +1,54 @@
+/** Shapes that are stored in, or answered from, operation rows. */
+import type { PrismaClient } from './generated/client.ts';
+import {
+  cloneModes,
+  cloneOptionsSchema,
+  guestNameSchema,
+  importRequestSchema,
+  sourceSchema,
+  type Lane,
+} from '@offshoot/clone-core/contract';
+import { z } from 'zod';
+
+export const captureTemplateSchema = z.strictObject({ name: guestNameSchema, description: z.string().max(500).default('') });
+/** Catalog entry that a capture makes, or adds a version to. */
+export type CaptureTemplate = z.infer<typeof captureTemplateSchema>;
+
+/** What is stored in `operation.request`: everything needed to perform the operation, or to ask for it again. */
+export const storedRequestSchema = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('clone'),
+    source: sourceSchema,
+    mode: z.enum(cloneModes),
+    name: guestNameSchema,
+    options: cloneOptionsSchema,
+  }),
+  /** Without `template`: the hidden base of linked clones of that guest. */
+  z.strictObject({ kind: z.literal('capture'), guestId: z.uuid(), template: captureTemplateSchema.optional() }),
+  z.strictObject({ kind: z.literal('import'), ...importRequestSchema.shape }),
+  z.strictObject({ kind: z.literal('start'), waitForAgent: z.boolean(), agentTimeoutSeconds: z.int().min(5).max(3600) }),
+  z.strictObject({ kind: z.literal('stop'), force: z.boolean(), timeoutSeconds: z.int().min(1).max(3600) }),
+  z.strictObject({ kind: z.literal('delete') }),
+  z.strictObject({ kind: z.literal('remove-base'), baseId: z.uuid() }),
+]);
+export type StoredRequest = z.infer<typeof storedRequestSchema>;
+
+/** A row of the operation table, as Prisma reads it. */
+export type OperationRow = NonNullable<Awaited<ReturnType<PrismaClient['operation']['findUnique']>>>;
+
+/** A doorbell to ring: the row is the truth. */
+export interface JobRef {
+  operationId: string;
+  hostId: string;
+  lane: Lane;
+}
+
+export interface BatchResult {
+  batchId: string;
+  /** Of the whole batch, in the order of the request's names; a capture that goes before comes first. */
+  operationIds: string[];
+  /** The same key was seen before: nothing new was made. */
+  repeated: boolean;
+  /** Jobs to enqueue now; those that wait for another are rung when it has finished. */
+  jobs: JobRef[];
+}
