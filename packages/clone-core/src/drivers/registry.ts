@@ -1,7 +1,9 @@
 /** The one place that names drivers. */
 import type { HypervisorKind } from '../contract.ts';
 import type { Driver } from '../driver.ts';
+import { OffshootError } from '../errors.ts';
 import type { Shell } from '../shell/shell.ts';
+import { configuredSimulation, type SimulatedConfig } from './simulated/config.ts';
 
 export interface DriverConfig {
   kind: HypervisorKind;
@@ -11,8 +13,26 @@ export interface DriverConfig {
   store: string;
   /** What `hostFacts` says of the accelerator; proven elsewhere by booting. */
   accelerator?: 'kvm' | 'tcg';
+  /** For `simulated` hosts. */
+  simulated?: SimulatedConfig;
 }
 
 export type AnyDriver = Driver;
 
 export type DriverFactory = (config: DriverConfig, shell: Shell) => AnyDriver;
+
+export type { SimulatedConfig };
+
+/** The driver of a configured host. `shell` reaches the host; a simulated one only keeps its state file through it. */
+export const makeDriver: DriverFactory = (config, shell) => {
+  switch (config.kind) {
+    case 'simulated':
+      return configuredSimulation(config.store, config.simulated ?? {}, shell);
+    // The libvirt driver is wired in here: `case 'libvirt': return libvirtDriver(config, shell);`
+    default:
+      throw new OffshootError('not-found', {
+        publicMessage: `There is no driver for hosts of the kind ${config.kind}.`,
+        remedy: 'Correct the kind in the worker’s configuration.',
+      });
+  }
+};
