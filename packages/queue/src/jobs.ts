@@ -1,14 +1,194 @@
-import type { ClonePreview, CloneRequest, Lane } from '@offshoot/clone-core/contract';
+/**
+ * The doorbells between web and worker. A job carries an operation's id and nothing else: the row in PostgreSQL is the
+ * truth, so Redis may lose everything (the worker's reconciler rings again).
+ */
+import {
+  lanes,
+  queueName,
+  type ClonePreview,
+  type CloneRequest,
+  type Lane,
+  type PublicError,
+} from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
-const later = (): Promise<never> => Promise.reject(new OffshootError('internal', { publicMessage: 'Not built yet.' }));
-export interface OperationJob { operationId: string; hostId: string; lane: Lane; attempt?: number }
+import { Queue, QueueEvents } from 'bullmq';
+import { COMMAND_TIMEOUT_MS, impatientRedis, patientRedis, queueAway } from './connection.ts';
+
+export interface OperationJob {
+  operationId: string;
+  hostId: string;
+  lane: Lane;
+  /** How many times the operation was claimed before: a later attempt needs a job of its own. */
+  attempt?: number;
+}
+
+/** What a job's data is; `name` is 'operation' or 'preview'. */
+export type JobData = { operationId: string } | { request: CloneRequest };
+
+/** What a preview job returns: an error is data, so that its code and remedy survive the way back. */
+export type PreviewReply = { preview: ClonePreview } | { error: PublicError };
+
+export interface LaneCounts {
+  waiting: number;
+  active: number;
+}
+
 export interface Queues {
+  /** Rings for an operation. Ringing twice for the same attempt is harmless. Rejects `host-unreachable` within 2 s without Redis. */
   enqueueOperation(job: OperationJob): Promise<void>;
+  /**
+   * Has the host's worker inspect and plan. Rejects with the worker's own error, or `host-unreachable` when no worker
+   * answers within `timeoutMs` (default 15 000).
+   */
   preview(hostId: string, request: CloneRequest, timeoutMs?: number): Promise<ClonePreview>;
-  counts(hostId: string): Promise<Record<Lane, { waiting: number; active: number }>>;
+  counts(hostId: string): Promise<Record<Lane, LaneCounts>>;
   ping(): Promise<void>;
   close(): Promise<void>;
 }
-export function openQueues(_redisUrl: string): Queues {
-  return { enqueueOperation: later, preview: later, counts: later, ping: later, close: later };
+
+/** Lower runs first: a person waits for a preview. */
+const PREVIEW_PRIORITY = 1;
+const OPERATION_PRIORITY = 2;
+
+/** Opens the ringing side. Connects in the background; every call answers or rejects within its bound. */
+export function openQueues(redisUrl: string): Queues {
+  const redis = impatientRedis(redisUrl);
+  const listening = patientRedis(redisUrl);
+  // Without a listener ioredis would print each failed reconnection; the calls themselves say when Redis is away.
+  let lastError: Error | undefined;
+  for (const connection of [redis, listening]) connection.on('error', (error: Error) => (lastError = error));
+  const queues = new Map<string, Queue>();
+  const answers = new Map<string, QueueEvents>();
+
+  const note = (error: Error): void => {
+    lastError = error;
+  };
+  const queueOf = (hostId: string, lane: Lane): Queue => {
+    const name = queueName(hostId, lane);
+    let queue = queues.get(name);
+    if (!queue) {
+      queue = new Queue(name, { connection: redis });
+      queue.on('error', note);
+      queues.set(name, queue);
+    }
+    return queue;
+  };
+  const answersOf = (hostId: string): QueueEvents => {
+    let events = answers.get(hostId);
+    if (!events) {
+      events = new QueueEvents(queueName(hostId, 'interactive'), {
+        connection: listening,
+      });
+      events.on('error', note);
+      events.setMaxListeners(0);
+      answers.set(hostId, events);
+    }
+    return events;
+  };
+
+  return {
+    async enqueueOperation({ operationId, hostId, lane, attempt = 0 }) {
+      await bounded(
+        queueOf(hostId, lane).add(
+          'operation',
+          { operationId },
+          {
+            jobId: `${operationId}-${attempt}`,
+            priority: OPERATION_PRIORITY,
+            removeOnComplete: true,
+            removeOnFail: true,
+          },
+        ),
+        COMMAND_TIMEOUT_MS,
+        () => queueAway(lastError),
+      );
+    },
+
+    async preview(hostId, request, timeoutMs = 15_000) {
+      const events = answersOf(hostId);
+      await bounded(events.waitUntilReady(), COMMAND_TIMEOUT_MS, () => queueAway(lastError));
+      const queue = queueOf(hostId, 'interactive');
+      const job = await bounded(
+        // Kept for a minute: an answer may come before this process listens for it.
+        queue.add(
+          'preview',
+          { request },
+          { priority: PREVIEW_PRIORITY, removeOnComplete: { age: 60 }, removeOnFail: { age: 60 } },
+        ),
+        COMMAND_TIMEOUT_MS,
+        () => queueAway(lastError),
+      );
+      const silent = (): OffshootError =>
+        new OffshootError('host-unreachable', {
+          publicMessage: `The worker of ${hostId} does not answer, so nothing can be planned there.`,
+          remedy: 'See the Hosts page for what is wrong with it.',
+          retryable: true,
+        });
+      let reply: PreviewReply;
+      try {
+        reply = (await bounded(
+          job.waitUntilFinished(events, timeoutMs),
+          timeoutMs + 1000,
+          silent,
+        )) as PreviewReply;
+      } catch (error) {
+        // Nobody waits for the answer any more: the worker need not compute it.
+        await job.remove().catch(note);
+        throw error instanceof OffshootError ? error : silent();
+      }
+      if ('preview' in reply) return reply.preview;
+      const { message, ...rest } = reply.error;
+      throw new OffshootError(rest.code, { ...rest, publicMessage: message });
+    },
+
+    async counts(hostId) {
+      const of = async (lane: Lane): Promise<[Lane, LaneCounts]> => {
+        const counts = await queueOf(hostId, lane).getJobCounts('waiting', 'prioritized', 'active');
+        return [
+          lane,
+          { waiting: (counts['waiting'] ?? 0) + (counts['prioritized'] ?? 0), active: counts['active'] ?? 0 },
+        ];
+      };
+      const entries = await bounded(Promise.all(lanes.map(of)), COMMAND_TIMEOUT_MS, () =>
+        queueAway(lastError),
+      );
+      return Object.fromEntries(entries) as Record<Lane, LaneCounts>;
+    },
+
+    async ping() {
+      await bounded(redis.ping(), COMMAND_TIMEOUT_MS, () => queueAway(lastError));
+    },
+
+    async close() {
+      await Promise.all([...answers.values(), ...queues.values()].map((part) => part.close()));
+      redis.disconnect();
+      listening.disconnect();
+    },
+  };
+}
+
+async function bounded<T>(work: Promise<T>, ms: number, failure: () => OffshootError): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(failure()), ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } catch (error) {
+    if (error instanceof OffshootError) throw error;
+    if (isRedisAway(error)) throw queueAway(error);
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function isRedisAway(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    (/ECONN|ENOENT|EPIPE|ETIMEDOUT|ENOTFOUND|Connection is closed|Command timed out|max retries per request|Stream isn't writeable|LOADING/i.test(
+      error.message,
+    ) ||
+      error.name === 'MaxRetriesPerRequestError')
+  );
 }
