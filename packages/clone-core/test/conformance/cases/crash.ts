@@ -1,0 +1,209 @@
+/** Cases: a worker that dies anywhere, resuming, undoing, cancelling. */
+import { describe, expect, it } from 'vitest';
+import type { OperationRequest, Plan } from '../../../src/driver.ts';
+import { MemoryJournal } from '../journal.ts';
+import type { Stage } from '../suite.ts';
+import {
+  cloneOf,
+  destroyClone,
+  finish,
+  make,
+  moments,
+  perform,
+  performUntil,
+  planOf,
+  snapshot,
+  stateOf,
+  undoAll,
+  userCancelled,
+  workerStopped,
+  type Moment,
+} from '../workbench.ts';
+import { baseOf, linkedOf } from './base.ts';
+
+/** A kind of plan: how to get it, what it comes to, how to be rid of it. */
+interface Flavour {
+  name: string;
+  /** Makes what the plan needs; returns the request and how to take that away again. */
+  prepare(stage: Stage): Promise<{ request: OperationRequest; clean: () => Promise<void> }>;
+  state(stage: Stage, plan: Plan): Promise<unknown>;
+  destroy(stage: Stage, plan: Plan): Promise<void>;
+}
+
+const cloneState = (stage: Stage, plan: Plan): Promise<unknown> => stateOf(stage.rig, plan.guest?.name ?? '');
+const cloneDestroy = (stage: Stage, plan: Plan): Promise<void> => destroyClone(stage.rig, plan);
+
+const flavours: Flavour[] = [
+  {
+    name: 'full clone',
+    prepare: ({ source }) =>
+      Promise.resolve({ request: cloneOf(source, 'cut-full'), clean: () => Promise.resolve() }),
+    state: cloneState,
+    destroy: cloneDestroy,
+  },
+  {
+    name: 'full clone, started',
+    prepare: ({ source }) =>
+      Promise.resolve({
+        request: cloneOf(source, 'cut-start', { start: true, waitForAgent: false }),
+        clean: () => Promise.resolve(),
+      }),
+    state: cloneState,
+    destroy: cloneDestroy,
+  },
+  {
+    name: 'linked clone',
+    async prepare({ rig, source }) {
+      const base = baseOf(
+        (await make(rig, { kind: 'capture', guest: source, label: 'a base' }, 'for linked')).outcome.result,
+      );
+      const clean = async (): Promise<void> =>
+        void (await make(rig, { kind: 'remove-base', label: 'a base', base }, 'clean'));
+      return { request: linkedOf(base, 'cut-linked'), clean };
+    },
+    state: cloneState,
+    destroy: cloneDestroy,
+  },
+  {
+    name: 'capture',
+    prepare: ({ source }) =>
+      Promise.resolve({
+        request: { kind: 'capture', guest: source, label: 'cut base' },
+        clean: () => Promise.resolve(),
+      }),
+    state: async ({ rig }) => ({ host: await snapshot(rig) }),
+    async destroy({ rig }, plan) {
+      const outcome = await undoAll(rig.driver(), plan); // of a finished capture the undo is the same as a removal
+      expect(outcome).toMatchObject({ undo: { leftBehind: [] } });
+    },
+  },
+];
+
+export function crashCases(stage: () => Stage): void {
+  describe.each(flavours)('$name', (flavour) => {
+    /** Runs `each` for every step; before and after it the host is as it was. */
+    const forEachStep = async (
+      each: (plan: Plan, step: number, uncut: unknown) => Promise<void>,
+    ): Promise<void> => {
+      const { request, clean } = await flavour.prepare(stage());
+      const before = await snapshot(stage().rig);
+      const plan = await planOf(stage().rig.driver(), request, flavour.name);
+      await finish(stage().rig.driver(), plan);
+      const uncut = await flavour.state(stage(), plan);
+      await flavour.destroy(stage(), plan);
+      expect(await snapshot(stage().rig)).toEqual(before);
+      for (let step = 0; step < plan.steps.length; step++) {
+        await each(plan, step, uncut);
+        expect(await snapshot(stage().rig), `after step ${step} (${plan.steps[step]?.kind ?? ''})`).toEqual(
+          before,
+        );
+      }
+      await clean();
+    };
+
+    it('every step can be run twice', async () => {
+      const { rig } = stage();
+      await forEachStep(async (plan, step, uncut) => {
+        const journal = new MemoryJournal();
+        await performUntil(rig.driver(), plan, { step, moment: 'after' }, workerStopped(), journal);
+        const again = { ...plan, steps: plan.steps.slice(0, step + 1) };
+        await perform(rig.driver(), again, new MemoryJournal(), undefined, { nextStep: step });
+        expect(await perform(rig.driver(), plan, journal, undefined, { nextStep: step })).toMatchObject({
+          state: 'finished',
+        });
+        expect(await flavour.state(stage(), plan)).toEqual(uncut);
+        await flavour.destroy(stage(), plan);
+      });
+    });
+
+    it.each(moments)(
+      'cut %s any step, a new worker finishes as if nothing had been',
+      async (moment: Moment) => {
+        const { rig } = stage();
+        await forEachStep(async (plan, step, uncut) => {
+          const journal = new MemoryJournal();
+          expect(
+            await performUntil(rig.driver(), plan, { step, moment }, workerStopped(), journal),
+          ).toBeUndefined();
+          expect(await rig.processes()).toBe(0);
+          expect(journal.startingPoint().nextStep).toBe(step);
+          const outcome = await perform(rig.driver(), plan, journal, undefined, journal.startingPoint());
+          expect(outcome).toMatchObject({ state: 'finished' });
+          expect(await flavour.state(stage(), plan)).toEqual(uncut);
+          await flavour.destroy(stage(), plan);
+        });
+      },
+    );
+
+    it.each(moments)(
+      'cut %s any step, a new worker undoes it all; undoing twice is harmless',
+      async (moment: Moment) => {
+        const { rig } = stage();
+        await forEachStep(async (plan, step) => {
+          const journal = new MemoryJournal();
+          await performUntil(rig.driver(), plan, { step, moment }, workerStopped(), journal);
+          const undoing = { nextStep: step, undoing: { cancelled: true } };
+          const before = await perform(rig.driver(), plan, journal, undefined, undoing);
+          expect(before).toEqual({ state: 'cancelled', undo: { undone: expect.any(Array), leftBehind: [] } });
+          expect(await perform(rig.driver(), plan, journal, undefined, undoing)).toEqual({
+            state: 'cancelled',
+            undo: { undone: [], leftBehind: [] },
+          });
+        });
+      },
+    );
+
+    it.each(moments)('cancelled %s any step: nothing is left', async (moment: Moment) => {
+      const { rig } = stage();
+      await forEachStep(async (plan, step) => {
+        const outcome = await performUntil(
+          rig.driver(),
+          plan,
+          { step, moment },
+          userCancelled(),
+          new MemoryJournal(),
+        );
+        expect(outcome).toMatchObject({ state: 'cancelled', undo: { leftBehind: [] } });
+        expect(await rig.processes()).toBe(0);
+      });
+    });
+
+    it('cut while undoing, a new worker goes on undoing', async () => {
+      const { rig } = stage();
+      await forEachStep(async (plan, step) => {
+        const journal = new MemoryJournal();
+        await performUntil(
+          rig.driver(),
+          plan,
+          { step: plan.steps.length - 1, moment: 'after' },
+          workerStopped(),
+          journal,
+        );
+        await journal.undoStarted({ cancelled: true });
+        const stopped = workerStopped();
+        journal.onCall = (call) => {
+          if (call.call === 'stepUndone' && call.index === step) throw stopped;
+        };
+        await expect(perform(rig.driver(), plan, journal, undefined, journal.startingPoint())).rejects.toBe(
+          stopped,
+        );
+        journal.onCall = () => undefined;
+        const outcome = await perform(rig.driver(), plan, journal, undefined, journal.startingPoint());
+        expect(outcome).toMatchObject({ state: 'cancelled', undo: { leftBehind: [] } });
+      });
+    });
+
+    it('undoing a plan that never ran changes nothing', async () => {
+      const { rig } = stage();
+      const { request, clean } = await flavour.prepare(stage());
+      const before = await snapshot(rig);
+      const plan = await planOf(rig.driver(), request, 'never ran');
+      expect(await undoAll(rig.driver(), plan)).toEqual({
+        state: 'cancelled',
+        undo: { undone: [], leftBehind: [] },
+      });
+      expect(await snapshot(rig)).toEqual(before);
+      await clean();
+    });
+  });
+}

@@ -1,0 +1,4 @@
+import { makeSimulatedRig } from '../conformance/simulated.rig.ts';
+import { conformance } from '../conformance/suite.ts';
+
+conformance('simulated', makeSimulatedRig);
