@@ -1,4 +1,8 @@
+/** Templates, their versions, and the bases that linked clones stand on. */
+import type { BaseDisk, CapturedBase } from '@offshoot/clone-core/contract';
 import type { Db } from './client.ts';
+import { newId, type Tx } from './transaction.ts';
+
 /** Templates by name, each with its versions (newest first), their base and how many children stand on it. */
 export function listTemplates(db: Db) {
   return db.prisma.template.findMany({
@@ -6,7 +10,62 @@ export function listTemplates(db: Db) {
     include: { versions: { orderBy: { number: 'desc' }, include: { base: { include: { _count: { select: { children: true } } } } } } },
   });
 }
+
 /** One version with its template and base; null when there is none. */
 export function templateVersion(db: Db, id: string) {
   return db.prisma.templateVersion.findUnique({ where: { id }, include: { template: true, base: true } });
+}
+
+interface CatalogEntry {
+  name: string;
+  description: string;
+  osName?: string;
+}
+
+/**
+ * Records a base, and with `entry` a new version of that template (made if it is not there). The same content on the
+ * same host is the same base. Returns the base's id. Inside the transaction that ends the operation.
+ */
+export async function recordBase(tx: Tx, hostId: string, base: CapturedBase, entry?: CatalogEntry): Promise<string> {
+  const sum = (of: (disk: BaseDisk) => number): number => base.disks.reduce((total, disk) => total + of(disk), 0);
+  const { rows } = await tx.query<{ id: string }>(
+    `INSERT INTO "base" ("id", "hostId", "digest", "definition", "disks", "nvramPath", "virtualBytes", "allocatedBytes")
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+     ON CONFLICT ("hostId", "digest") DO UPDATE SET "definition" = EXCLUDED."definition", "disks" = EXCLUDED."disks",
+       "nvramPath" = EXCLUDED."nvramPath" RETURNING "id"`,
+    [
+      newId(), hostId, base.digest, base.definition, JSON.stringify(base.disks), base.nvramPath ?? null,
+      sum((disk) => disk.virtualBytes), sum((disk) => disk.allocatedBytes),
+    ],
+  );
+  const baseId = rows[0]?.id;
+  if (baseId === undefined) throw new Error('INSERT … RETURNING returned no base');
+  if (entry) await addVersion(tx, baseId, entry);
+  return baseId;
+}
+
+async function addVersion(tx: Tx, baseId: string, entry: CatalogEntry): Promise<void> {
+  // DO UPDATE locks the template's row, so that two new versions get different numbers.
+  const { rows } = await tx.query<{ id: string }>(
+    `INSERT INTO "template" ("id", "name", "description", "osName") VALUES ($1, $2, $3, $4)
+     ON CONFLICT ("name") DO UPDATE SET "description" = CASE WHEN EXCLUDED."description" = '' THEN "template"."description" ELSE EXCLUDED."description" END,
+       "osName" = CASE WHEN EXCLUDED."osName" = '' THEN "template"."osName" ELSE EXCLUDED."osName" END
+     RETURNING "id"`,
+    [newId(), entry.name, entry.description, entry.osName ?? ''],
+  );
+  await tx.query(
+    `INSERT INTO "template_version" ("id", "templateId", "number", "baseId")
+     SELECT $1, $2, COALESCE(max("number"), 0) + 1, $3 FROM "template_version" WHERE "templateId" = $2`,
+    [newId(), rows[0]?.id, baseId],
+  );
+}
+
+/** Forgets a base whose files are gone, the versions made of it, and templates left without a version. */
+export async function removeBase(tx: Tx, baseId: string): Promise<void> {
+  const { rows } = await tx.query<{ templateId: string }>('DELETE FROM "template_version" WHERE "baseId" = $1 RETURNING "templateId"', [baseId]);
+  await tx.query('DELETE FROM "base" WHERE "id" = $1', [baseId]);
+  await tx.query(
+    `DELETE FROM "template" t WHERE t."id" = ANY($1::uuid[]) AND NOT EXISTS (SELECT 1 FROM "template_version" v WHERE v."templateId" = t."id")`,
+    [rows.map((row) => row.templateId)],
+  );
 }

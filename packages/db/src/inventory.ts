@@ -1,9 +1,183 @@
-import type { HostFacts, HypervisorKind } from '@offshoot/clone-core/contract';
+/** Hosts and the guests seen on them, as their workers report. */
+import type { GuestState, HostFacts, HypervisorKind } from '@offshoot/clone-core/contract';
 import type { ObservedGuest } from '@offshoot/clone-core/driver';
-import { OffshootError } from '@offshoot/clone-core/errors';
+import { inventoryEvent } from './ask.ts';
 import type { Db } from './client.ts';
-const later = (): Promise<never> => Promise.reject(new OffshootError('internal', { publicMessage: 'Not built yet.' }));
-export interface HostRegistration { id: string; name: string; kind: HypervisorKind; simulated: boolean; workerVersion: string }
-export const registerHost = (_db: Db, _host: HostRegistration): Promise<void> => later();
-export const reportHost = (_db: Db, _hostId: string, _report: { facts?: HostFacts; problem?: string | null }): Promise<void> => later();
-export const syncGuests = (_db: Db, _hostId: string, _guests: readonly ObservedGuest[], _options?: { since?: Date }): Promise<void> => later();
+import { appendEvents } from './events.ts';
+import { newId, persistently, transaction, type Tx } from './transaction.ts';
+
+export { holdHost, type HostLockCallbacks } from './host-lock.ts';
+
+export interface HostRegistration {
+  id: string;
+  name: string;
+  kind: HypervisorKind;
+  simulated: boolean;
+  workerVersion: string;
+}
+
+/** Adds the host, or brings its row up to date with the worker that serves it now. */
+export function registerHost(db: Db, host: HostRegistration): Promise<void> {
+  return persistently(() => transaction(db, async (tx) => {
+    await tx.query(
+      `INSERT INTO "host" ("id", "name", "kind", "simulated", "workerVersion", "heartbeatAt") VALUES ($1, $2, $3, $4, $5, clock_timestamp())
+       ON CONFLICT ("id") DO UPDATE SET "name" = EXCLUDED."name", "kind" = EXCLUDED."kind", "simulated" = EXCLUDED."simulated",
+         "workerVersion" = EXCLUDED."workerVersion", "heartbeatAt" = EXCLUDED."heartbeatAt"`,
+      [host.id, host.name, host.kind, host.simulated, host.workerVersion],
+    );
+    await appendEvents(tx, [{ hostId: host.id, data: { type: 'host' } }]);
+  }));
+}
+
+/** What of the facts is worth waking the browsers for: not the load, and free space only by the GiB. */
+function gist(facts: HostFacts | null): string {
+  if (!facts) return '';
+  const gib = (bytes: number): number => Math.round(bytes / 2 ** 30);
+  const { load1: _load, memoryFreeBytes, store, ...rest } = facts;
+  return JSON.stringify({ ...rest, free: gib(memoryFreeBytes), store: { ...store, totalBytes: 0, freeBytes: gib(store.freeBytes) } });
+}
+
+/** A host counts as silent after this long without a report, seconds. */
+export const HOST_SILENT_SECONDS = 15;
+
+/** The host's heartbeat. `problem`: why it can't be used, null when all is well; left out: unchanged. */
+export async function reportHost(db: Db, hostId: string, report: { facts?: HostFacts; problem?: string | null }): Promise<void> {
+  await transaction(db, async (tx) => {
+    const { rows } = await tx.query<{ facts: HostFacts | null; problem: string | null; silent: boolean }>(
+      `SELECT "facts", "problem", "heartbeatAt" IS NULL OR "heartbeatAt" < clock_timestamp() - make_interval(secs => $2) AS silent
+       FROM "host" WHERE "id" = $1 FOR NO KEY UPDATE`,
+      [hostId, HOST_SILENT_SECONDS],
+    );
+    const before = rows[0];
+    if (!before) return;
+    await tx.query(
+      `UPDATE "host" SET "heartbeatAt" = clock_timestamp(), "facts" = COALESCE($2, "facts"), "problem" = CASE WHEN $3 THEN $4 ELSE "problem" END WHERE "id" = $1`,
+      [hostId, report.facts ? JSON.stringify(report.facts) : null, report.problem !== undefined, report.problem ?? null],
+    );
+    const news = before.silent
+      || (report.problem !== undefined && report.problem !== before.problem)
+      || (report.facts !== undefined && gist(report.facts) !== gist(before.facts));
+    if (news) await appendEvents(tx, [{ hostId, data: { type: 'host' } }]);
+  });
+}
+
+interface KnownGuest {
+  id: string;
+  name: string;
+  uuid: string | null;
+  state: GuestState;
+  vcpus: number | null;
+  memoryBytes: string | null;
+  usedBytes: string | null;
+  macs: string[] | null;
+  address: string | null;
+  disks: unknown;
+}
+
+/** A change of used space smaller than this is stored, but wakes no browser. Bytes. */
+const SPACE_NEWS_BYTES = 16 * 2 ** 20;
+
+/**
+ * Brings the inventory in line with what the host reports: adds found guests (`managed: false`), updates state, address
+ * and disks, marks what is gone as `missing`. Rows being made or deleted are left to their operations.
+ * @param options.since when the list was begun, by this machine's clock: guests that an operation ended for since then
+ *   are left for the next round, because the list may tell of the time before.
+ */
+export function syncGuests(db: Db, hostId: string, guests: readonly ObservedGuest[], options: { since?: Date } = {}): Promise<void> {
+  return persistently(() => transaction(db, async (tx) => {
+    await tx.query('SELECT pg_advisory_xact_lock(7067463, hashtext($1))', [hostId]);
+    const recent = await recentlyTouched(tx, hostId, options.since);
+    const { rows: known } = await tx.query<KnownGuest>(
+      `SELECT "id", "name", "uuid", "state", "vcpus", "memoryBytes", "usedBytes", "macs", "address", "disks" FROM "guest" WHERE "hostId" = $1 ORDER BY "id"`,
+      [hostId],
+    );
+    const left = known.filter((row) => row.state !== 'creating' && row.state !== 'deleting' && !recent.has(row.name));
+    const { changes, added, missing, news } = compare(known, left, guests.filter((guest) => !recent.has(guest.name)));
+    const changedIds = await update(tx, changes);
+    const addedIds = await add(tx, hostId, added);
+    if (missing.length > 0) {
+      await tx.query(`UPDATE "guest" SET "state" = 'missing', "address" = NULL WHERE "id" = ANY($1::uuid[]) AND "state" NOT IN ('creating', 'deleting')`, [missing]);
+    }
+    const told = [...changedIds.filter((id) => news.has(id)), ...addedIds, ...missing];
+    if (told.length > 0) await appendEvents(tx, [inventoryEvent(hostId, told)]);
+  }));
+}
+
+async function recentlyTouched(tx: Tx, hostId: string, since: Date | undefined): Promise<Set<string>> {
+  if (!since) return new Set();
+  const { rows } = await tx.query<{ title: string }>('SELECT "title" FROM "operation" WHERE "hostId" = $1 AND "finishedAt" >= $2', [hostId, since]);
+  return new Set(rows.map((row) => row.title));
+}
+
+interface Change {
+  id: string;
+  guest: ObservedGuest;
+}
+
+function compare(known: readonly KnownGuest[], open: readonly KnownGuest[], seen: readonly ObservedGuest[]) {
+  const byUuid = new Map(known.flatMap((row) => (row.uuid === null ? [] : [[row.uuid, row]])));
+  const openIds = new Set(open.map((row) => row.id));
+  const changes: Change[] = [];
+  const added: ObservedGuest[] = [];
+  const news = new Set<string>();
+  for (const guest of seen) {
+    const row = byUuid.get(guest.uuid);
+    if (!row) {
+      added.push(guest);
+    } else if (openIds.has(row.id)) {
+      const change = differs(row, guest);
+      if (change !== 'none') changes.push({ id: row.id, guest });
+      if (change === 'news') news.add(row.id);
+    }
+  }
+  const seenUuids = new Set(seen.map((guest) => guest.uuid));
+  const missing = open.filter((row) => row.state !== 'missing' && (row.uuid === null || !seenUuids.has(row.uuid))).map((row) => row.id);
+  return { changes, added, missing, news };
+}
+
+const usedBytesOf = (guest: ObservedGuest): number => guest.disks.reduce((sum, disk) => sum + disk.usedBytes, 0);
+const virtualBytesOf = (guest: ObservedGuest): number => guest.disks.reduce((sum, disk) => sum + disk.virtualBytes, 0);
+
+function differs(row: KnownGuest, guest: ObservedGuest): 'none' | 'quiet' | 'news' {
+  const used = usedBytesOf(guest);
+  const news = row.name !== guest.name || row.state !== guest.state || row.vcpus !== guest.vcpus
+    || Number(row.memoryBytes) !== guest.memoryBytes || (row.address ?? undefined) !== guest.address
+    || JSON.stringify(row.macs ?? []) !== JSON.stringify(guest.macs)
+    || Math.abs(Number(row.usedBytes ?? 0) - used) >= SPACE_NEWS_BYTES;
+  if (news) return 'news';
+  const sameDisks = Number(row.usedBytes ?? 0) === used && Array.isArray(row.disks) && row.disks.length === guest.disks.length;
+  return sameDisks ? 'none' : 'quiet';
+}
+
+const record = (id: string, guest: ObservedGuest): object => ({
+  id, uuid: guest.uuid, name: guest.name, state: guest.state, vcpus: guest.vcpus, memoryBytes: guest.memoryBytes,
+  virtualBytes: virtualBytesOf(guest), usedBytes: usedBytesOf(guest), macs: guest.macs, address: guest.address ?? null, disks: guest.disks,
+});
+const RECORD = `r("id" uuid, "uuid" uuid, "name" text, "state" text, "vcpus" int, "memoryBytes" bigint, "virtualBytes" bigint,
+  "usedBytes" bigint, "macs" text[], "address" text, "disks" jsonb)`;
+
+async function update(tx: Tx, changes: readonly Change[]): Promise<string[]> {
+  if (changes.length === 0) return [];
+  const { rows } = await tx.query<{ id: string }>(
+    `UPDATE "guest" g SET "state" = r."state", "vcpus" = r."vcpus", "memoryBytes" = r."memoryBytes", "virtualBytes" = r."virtualBytes",
+       "usedBytes" = r."usedBytes", "macs" = r."macs", "address" = r."address", "disks" = r."disks", "seenAt" = clock_timestamp(),
+       "name" = CASE WHEN EXISTS (SELECT 1 FROM "guest" o WHERE o."hostId" = g."hostId" AND o."name" = r."name") THEN g."name" ELSE r."name" END
+     FROM jsonb_to_recordset($1::jsonb) AS ${RECORD}
+     WHERE g."id" = r."id" AND g."state" NOT IN ('creating', 'deleting') RETURNING g."id"`,
+    [JSON.stringify(changes.map((change) => record(change.id, change.guest)))],
+  );
+  return rows.map((row) => row.id);
+}
+
+async function add(tx: Tx, hostId: string, guests: readonly ObservedGuest[]): Promise<string[]> {
+  if (guests.length === 0) return [];
+  // A name or uuid that a running operation has reserved is that operation's guest.
+  const { rows } = await tx.query<{ id: string }>(
+    `INSERT INTO "guest" ("id", "hostId", "uuid", "name", "state", "managed", "vcpus", "memoryBytes", "virtualBytes", "usedBytes", "macs",
+       "address", "disks", "ownedFiles", "seenAt")
+     SELECT "id", $2, "uuid", "name", "state", false, "vcpus", "memoryBytes", "virtualBytes", "usedBytes", "macs", "address", "disks", '{}', clock_timestamp()
+     FROM jsonb_to_recordset($1::jsonb) AS ${RECORD} ON CONFLICT DO NOTHING RETURNING "id"`,
+    [JSON.stringify(guests.map((guest) => record(newId(), guest))), hostId],
+  );
+  return rows.map((row) => row.id);
+}

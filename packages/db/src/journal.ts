@@ -1,1 +1,144 @@
-export {};
+/** Where `execute` is recorded: one round trip per write, fenced by the claim, patient while PostgreSQL restarts. */
+import type { StepProgress, StepStatus } from '@offshoot/clone-core/contract';
+import { OffshootError } from '@offshoot/clone-core/errors';
+import type { Journal } from '@offshoot/clone-core/execute';
+import { lostClaim, type Claim } from './claims.ts';
+import type { Db } from './client.ts';
+import { isDatabaseAway, persistently } from './transaction.ts';
+
+/** Progress is written at most this often per operation, milliseconds. */
+const PROGRESS_INTERVAL_MS = 250;
+/** Log lines are gathered this long, milliseconds. */
+const LOG_DELAY_MS = 100;
+
+export interface JournalOptions {
+  /** Aborted when the worker gives work back: the journal then refuses to begin another step's undo. */
+  stop?: AbortSignal;
+}
+
+/**
+ * The journal of one claimed operation. Its promises reject with `lost-claim` when another worker has taken over, and
+ * when PostgreSQL stayed away for a minute: then nobody knows whose the operation is, so it is left as it stands.
+ */
+export function journalFor(db: Db, held: Pick<Claim, 'operationId' | 'token'>, options: JournalOptions = {}): Journal {
+  const writer = new JournalWriter(db, held.operationId, held.token);
+  const now = (): string => new Date().toISOString();
+  const step = async (expected: 'running' | 'undoing', index: number, status: StepStatus, more: StepMore = {}): Promise<void> => {
+    await writer.settle();
+    await writer.write('SELECT offshoot_step($1, $2, $3, $4, $5, $6, $7, $8, $9) AS held', [
+      expected, index, JSON.stringify(status), more.next ?? null, more.result === undefined ? null : JSON.stringify(more.result), more.undone ?? null, more.left ?? null,
+    ]);
+  };
+  return {
+    stepStarted: (index) => step('running', index, { state: 'running', startedAt: now() }),
+    stepFinished: (index, note, result) =>
+      step('running', index, { state: 'done', endedAt: now(), ...(note === undefined ? {} : { note }) }, { next: index + 1, result }),
+    stepFailed: (index, why) => step('running', index, { state: 'failed', endedAt: now(), note: why }),
+    async undoStarted({ cancelled, error }) {
+      await writer.settle();
+      await writer.write('SELECT offshoot_undo_started($1, $2, $3) AS held', [
+        JSON.stringify({ cancelled, ...(error ? { error: error.toPublic() } : {}) }),
+      ]);
+    },
+    async stepUndoing(index) {
+      if (options.stop?.aborted) {
+        throw new OffshootError('lost-claim', { publicMessage: 'The worker is stopping; the undo goes on elsewhere.', cause: options.stop.reason });
+      }
+      await step('undoing', index, { state: 'undoing', startedAt: now() });
+    },
+    stepUndone(index, { undone, leftBehind }) {
+      const status: StepStatus = { state: leftBehind === undefined ? 'undone' : 'undo-failed', endedAt: now() };
+      const note = leftBehind ?? undone;
+      return step('undoing', index, note === undefined ? status : { ...status, note }, {
+        ...(undone === undefined ? {} : { undone }),
+        ...(leftBehind === undefined ? {} : { left: leftBehind }),
+      });
+    },
+    progress: (index, progress) => writer.progress(index, progress),
+    log: (index, line) => writer.log(index, line),
+  };
+}
+
+interface StepMore {
+  next?: number;
+  result?: object;
+  undone?: string;
+  left?: string;
+}
+
+class JournalWriter {
+  private lines: { index: number; line: string }[] = [];
+  private logTimer: NodeJS.Timeout | undefined;
+  private latest: { index: number; progress: StepProgress } | undefined;
+  private progressTimer: NodeJS.Timeout | undefined;
+  private lastProgressAt = 0;
+  /** Writes of progress and log lines, one after the other. */
+  private background: Promise<void> = Promise.resolve();
+
+  constructor(private readonly db: Db, private readonly operationId: string, private readonly token: string) {}
+
+  async write(text: string, values: readonly unknown[]): Promise<void> {
+    const query = { name: text, text, values: [this.operationId, this.token, ...values] };
+    let held: boolean | undefined;
+    try {
+      held = await persistently(async () => (await this.db.pool.query<{ held: boolean }>(query)).rows[0]?.held);
+    } catch (error) {
+      if (!(error instanceof OffshootError)) throw error;
+      throw new OffshootError('lost-claim', { publicMessage: error.publicMessage, retryable: true, cause: error });
+    }
+    if (held !== true) throw lostClaim(this.operationId);
+  }
+
+  progress(index: number, progress: StepProgress): void {
+    this.latest = { index, progress };
+    if (this.progressTimer) return;
+    const wait = Math.max(0, this.lastProgressAt + PROGRESS_INTERVAL_MS - Date.now());
+    this.progressTimer = setTimeout(() => this.flushProgress(), wait);
+  }
+
+  private flushProgress(): void {
+    this.progressTimer = undefined;
+    const latest = this.latest;
+    this.latest = undefined;
+    if (!latest) return;
+    this.lastProgressAt = Date.now();
+    this.enqueue(async () => {
+      await this.db.pool.query({
+        name: 'offshoot_progress',
+        text: 'SELECT offshoot_progress($1, $2, $3, $4)',
+        values: [this.operationId, this.token, latest.index, JSON.stringify(latest.progress)],
+      });
+    });
+  }
+
+  log(index: number, line: string): void {
+    this.lines.push({ index, line });
+    this.logTimer ??= setTimeout(() => this.flushLog(), LOG_DELAY_MS);
+  }
+
+  private flushLog(): void {
+    clearTimeout(this.logTimer);
+    this.logTimer = undefined;
+    const lines = this.lines;
+    this.lines = [];
+    if (lines.length === 0) return;
+    this.enqueue(() => this.write('SELECT offshoot_log($1, $2, $3) AS held', [JSON.stringify(lines)]));
+  }
+
+  private enqueue(work: () => Promise<void>): void {
+    this.background = this.background.then(work).catch((error: unknown) => {
+      // Progress may be dropped; a lost claim is told by the next step's write.
+      if (isDatabaseAway(error) || (error instanceof OffshootError && error.code === 'lost-claim')) return;
+      process.emitWarning(error instanceof Error ? error : new Error(String(error)));
+    });
+  }
+
+  /** Before a state change: what was said earlier is in the log earlier. Progress not yet written is the last one of its step. */
+  async settle(): Promise<void> {
+    clearTimeout(this.progressTimer);
+    if (this.latest) this.flushProgress();
+    this.progressTimer = undefined;
+    this.flushLog();
+    await this.background;
+  }
+}

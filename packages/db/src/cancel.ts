@@ -1,0 +1,93 @@
+/** Cancelling, and asking again for what ended without being finished. */
+import { isEnded, type OperationState } from '@offshoot/clone-core/contract';
+import { OffshootError } from '@offshoot/clone-core/errors';
+import { ask, type Asked } from './ask.ts';
+import type { Db } from './client.ts';
+import { makeClones } from './clone-request.ts';
+import { endUnstarted } from './ending.ts';
+import { appendEvents } from './events.ts';
+import { makeGuestOperation, makeImport, makeRemoveBase } from './guest-requests.ts';
+import { transaction, type Tx } from './transaction.ts';
+import { storedRequestSchema, type BatchResult, type StoredRequest } from './types.ts';
+
+interface Found {
+  id: string;
+  state: OperationState;
+  request: StoredRequest;
+  guestId: string | null;
+}
+
+async function find(tx: Tx, operationId: string, lock: '' | 'FOR NO KEY UPDATE'): Promise<Found> {
+  const { rows } = await tx.query<{ id: string; state: OperationState; request: unknown; guestId: string | null }>(
+    `SELECT "id", "state", "request", "guestId" FROM "operation" WHERE "id" = $1 ${lock}`,
+    [operationId],
+  );
+  const row = rows[0];
+  if (!row) throw new OffshootError('not-found', { publicMessage: 'That operation does not exist.', remedy: 'Reload the list.', field: 'operationId' });
+  return { ...row, request: storedRequestSchema.parse(row.request) };
+}
+
+/**
+ * Cancels: what has not begun ends at once; what runs is told to stop and undo; what ended or is being undone already
+ * stays as it is. Resolves with the state after the call. Throws `not-found`.
+ */
+export function requestCancel(db: Db, operationId: string): Promise<{ state: OperationState }> {
+  return transaction(db, async (tx) => {
+    const found = await find(tx, operationId, 'FOR NO KEY UPDATE');
+    if (isEnded(found.state) || found.state === 'undoing') return { state: found.state };
+    if (found.state === 'running') {
+      await tx.query('UPDATE "operation" SET "cancelRequestedAt" = COALESCE("cancelRequestedAt", clock_timestamp()) WHERE "id" = $1', [operationId]);
+      await tx.query("SELECT pg_notify('offshoot_cancel', $1)", [operationId]);
+      return { state: 'running' };
+    }
+    await appendEvents(tx, await endUnstarted(tx, [operationId], { state: 'cancelled' }));
+    return { state: 'cancelled' };
+  });
+}
+
+/**
+ * Asks again for an operation that failed, was cancelled or went stale: a new operation with the same request, which
+ * reserves the name again. Of a capture for linked clones: for those clones. Throws as the first request did, and
+ * `invalid-input` when the operation has not ended or is finished.
+ */
+export function requestRetry(db: Db, asked: Asked & { operationId: string }): Promise<BatchResult> {
+  return ask(db, asked, { retry: asked.operationId }, async (tx) => {
+    const found = await find(tx, asked.operationId, '');
+    if (!isEnded(found.state) || found.state === 'finished') {
+      throw new OffshootError('invalid-input', {
+        publicMessage: found.state === 'finished' ? 'That operation is finished; there is nothing to retry.' : 'That operation has not ended yet.',
+        field: 'operationId',
+      });
+    }
+    return makeAgain(tx, asked.userId, found);
+  });
+}
+
+async function makeAgain(tx: Tx, userId: string | null, found: Found): ReturnType<typeof makeClones> {
+  const { request } = found;
+  switch (request.kind) {
+    case 'clone':
+      return makeClones(tx, userId, { source: request.source, mode: request.mode, names: [request.name], options: request.options }, null);
+    case 'import':
+      return { events: [], ...(await makeImport(tx, request)) };
+    case 'remove-base':
+      return { events: [], ...(await makeRemoveBase(tx, request.baseId)) };
+    case 'capture': {
+      const followers = await followersOf(tx, found.id);
+      const first = followers[0];
+      if (first) return makeClones(tx, userId, { ...first, names: followers.map((follower) => follower.name) }, null);
+      return { events: [], ...(await makeGuestOperation(tx, request.guestId, request)) };
+    }
+    case 'start':
+    case 'stop':
+    case 'delete': {
+      if (found.guestId === null) throw new OffshootError('not-found', { publicMessage: 'That guest does not exist any more.', field: 'operationId' });
+      return { events: [], ...(await makeGuestOperation(tx, found.guestId, request)) };
+    }
+  }
+}
+
+async function followersOf(tx: Tx, operationId: string): Promise<Extract<StoredRequest, { kind: 'clone' }>[]> {
+  const { rows } = await tx.query<{ request: unknown }>('SELECT "request" FROM "operation" WHERE "afterId" = $1 ORDER BY "id"', [operationId]);
+  return rows.map((row) => storedRequestSchema.parse(row.request)).filter((request) => request.kind === 'clone');
+}

@@ -1,0 +1,154 @@
+/** Asking for clones: reserves the names, protects the base, orders a capture first where one is needed. */
+import { cloneRequestSchema, type CloneRequest } from '@offshoot/clone-core/contract';
+import { OffshootError } from '@offshoot/clone-core/errors';
+import { ask, inventoryEvent, type Asked, type NewOperation } from './ask.ts';
+import type { Db } from './client.ts';
+import { lockGuest, refuseIfBusy } from './guest-lock.ts';
+import { newId, type Tx } from './transaction.ts';
+import type { BatchResult } from './types.ts';
+
+interface ResolvedSource {
+  hostId: string;
+  /** What the source is called: "sample v1", "web-01". */
+  label: string;
+  guestId: string | null;
+  templateVersionId: string | null;
+  /** Base that linked clones stand on, when it exists already. */
+  baseId: string | null;
+}
+
+/**
+ * Asks for N clones in one batch. Reserves their names (`name-taken` with field `names.3`). A linked clone of a guest
+ * gets a capture before it; the clones wait for that. Throws `not-found` when the source is gone, `busy` when
+ * something else is being done with it, `invalid-input` for a malformed request.
+ */
+export async function requestClone(
+  db: Db,
+  asked: Asked & { request: CloneRequest; agreedFingerprint?: string },
+): Promise<BatchResult> {
+  const parsed = cloneRequestSchema.safeParse(asked.request);
+  if (!parsed.success) throw invalid(parsed.error.issues[0]);
+  const request = parsed.data;
+  return ask(db, asked, { kind: 'clone', request, agreedFingerprint: asked.agreedFingerprint ?? null }, (tx) =>
+    makeClones(tx, asked.userId, request, asked.agreedFingerprint ?? null),
+  );
+}
+
+function invalid(issue: { message: string; path: PropertyKey[] } | undefined): OffshootError {
+  const field = issue?.path.map(String).join('.');
+  return new OffshootError('invalid-input', {
+    publicMessage: issue?.message ?? 'That request can’t be read.',
+    ...(field === undefined || field === '' ? {} : { field }),
+  });
+}
+
+/** The rows of a clone batch, inside the asker's transaction. Also used to ask again for a failed one. */
+export async function makeClones(
+  tx: Tx,
+  userId: string | null,
+  request: CloneRequest,
+  agreedFingerprint: string | null,
+): Promise<{ operations: NewOperation[]; events: ReturnType<typeof inventoryEvent>[] }> {
+  const source =
+    request.source.type === 'guest' ? await guestSource(tx, request) : await templateSource(tx, request.source.versionId);
+  const guestIds = await reserve(tx, userId, request, source);
+  const capture = request.mode === 'linked' && source.guestId !== null ? captureFirst(source, source.guestId, agreedFingerprint) : undefined;
+  const clones = request.names.map(
+    (name, index): NewOperation => ({
+      id: newId(),
+      kind: 'clone',
+      state: capture ? 'waiting' : 'queued',
+      hostId: source.hostId,
+      lane: request.mode === 'full' ? 'bulk' : 'interactive',
+      guestId: guestIds[index] ?? null,
+      title: name,
+      afterId: capture?.id ?? null,
+      request: { kind: 'clone', source: request.source, mode: request.mode, name, options: request.options },
+      // With a capture the agreement is about what the capture will find; its clones follow from it.
+      agreedFingerprint: capture ? null : agreedFingerprint,
+    }),
+  );
+  return { operations: capture ? [capture, ...clones] : clones, events: [inventoryEvent(source.hostId, guestIds)] };
+}
+
+function captureFirst(source: ResolvedSource, guestId: string, agreedFingerprint: string | null): NewOperation {
+  return {
+    id: newId(),
+    kind: 'capture',
+    state: 'queued',
+    hostId: source.hostId,
+    lane: 'bulk',
+    guestId,
+    title: source.label,
+    afterId: null,
+    request: { kind: 'capture', guestId },
+    agreedFingerprint,
+  };
+}
+
+async function guestSource(tx: Tx, request: CloneRequest): Promise<ResolvedSource> {
+  if (request.source.type !== 'guest') throw new Error('not a guest');
+  const guest = await lockGuest(tx, request.source.id, request.mode === 'linked' ? 'exclusive' : 'shared', 'source.id');
+  if (guest.state === 'missing' || guest.uuid === null) {
+    throw new OffshootError('source-missing', {
+      publicMessage: `“${guest.name}” is not on its host any more, so it can’t be cloned.`,
+      remedy: 'Choose another source.',
+      field: 'source.id',
+    });
+  }
+  await refuseIfBusy(tx, guest, { alsoAsSource: request.mode === 'linked' });
+  return { hostId: guest.hostId, label: guest.name, guestId: guest.id, templateVersionId: null, baseId: null };
+}
+
+async function templateSource(tx: Tx, versionId: string): Promise<ResolvedSource> {
+  const { rows } = await tx.query<{ baseId: string; hostId: string; label: string; removing: boolean }>(
+    `SELECT b."id" AS "baseId", b."hostId", t."name" || ' v' || v."number" AS label,
+       EXISTS (SELECT 1 FROM "operation" o WHERE o."kind" = 'remove-base' AND o."request" ->> 'baseId' = b."id"::text
+         AND o."state" IN ('waiting', 'queued', 'running', 'undoing')) AS removing
+     FROM "template_version" v JOIN "base" b ON b."id" = v."baseId" JOIN "template" t ON t."id" = v."templateId"
+     WHERE v."id" = $1 FOR SHARE OF b`,
+    [versionId],
+  );
+  const row = rows[0];
+  if (!row || row.removing) {
+    throw new OffshootError('not-found', {
+      publicMessage: row ? `${row.label} is being removed, so it can’t be cloned.` : 'That template version does not exist any more.',
+      remedy: 'Choose another source.',
+      field: 'source.versionId',
+    });
+  }
+  return { hostId: row.hostId, label: row.label, guestId: null, templateVersionId: versionId, baseId: row.baseId };
+}
+
+/** One guest row per name, state `creating`; the unique index on (host, name) decides between two who want the same. */
+async function reserve(tx: Tx, userId: string | null, request: CloneRequest, source: ResolvedSource): Promise<string[]> {
+  const rows = request.names.map((name) => ({ id: newId(), name }));
+  // In name order, so that two requests with overlapping names can't wait for each other.
+  const { rows: made } = await tx.query<{ id: string }>(
+    `INSERT INTO "guest" ("id", "hostId", "name", "state", "managed", "mode", "sourceGuestId", "sourceName", "templateVersionId",
+       "baseId", "macs", "ownedFiles", "ownerId", "createdAt")
+     SELECT r."id", $2, r."name", 'creating', true, $3, $4, $5, $6, $7, '{}', '{}', $8, clock_timestamp()
+     FROM jsonb_to_recordset($1::jsonb) AS r("id" uuid, "name" text) ORDER BY r."name" COLLATE "C"
+     ON CONFLICT ("hostId", "name") DO NOTHING RETURNING "id"`,
+    [
+      JSON.stringify(rows),
+      source.hostId,
+      request.mode,
+      source.guestId,
+      source.label,
+      source.templateVersionId,
+      request.mode === 'linked' ? source.baseId : null,
+      userId,
+    ],
+  );
+  if (made.length < rows.length) {
+    const reserved = new Set(made.map((row) => row.id));
+    const index = rows.findIndex((row) => !reserved.has(row.id));
+    throw new OffshootError('name-taken', {
+      publicMessage: `There is a guest named “${rows[index]?.name ?? ''}” on this host already.`,
+      remedy: 'Choose another name.',
+      field: `names.${index}`,
+    });
+  }
+  return rows.map((row) => row.id);
+}

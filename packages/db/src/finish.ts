@@ -1,0 +1,146 @@
+/** The end of an operation that a worker performed: its row, its guest or base, and those that wait for it. */
+import type { CapturedBase, OperationResult, PublicError, UndoReport } from '@offshoot/clone-core/contract';
+import type { Plan } from '@offshoot/clone-core/driver';
+import type { Outcome } from '@offshoot/clone-core/execute';
+import { inventoryEvent } from './ask.ts';
+import { recordBase, removeBase } from './catalog.ts';
+import { lostClaim, type Claim } from './claims.ts';
+import type { Db } from './client.ts';
+import { endFollowers, releaseGuests, wakeFollowers, type EndedRow } from './ending.ts';
+import { appendEvents, type NewEvent } from './events.ts';
+import { persistently, transaction, type Patience, type Tx } from './transaction.ts';
+import type { JobRef } from './types.ts';
+
+interface FinishedRow extends EndedRow {
+  plan: Plan | null;
+  undo: UndoReport | null;
+}
+
+/**
+ * Records the outcome. Resolves with the jobs of operations that waited for it, to be enqueued now. Safe to repeat
+ * after a lost answer. Throws `lost-claim`.
+ */
+export function finish(db: Db, held: Claim, outcome: Outcome, patience: Patience = {}): Promise<JobRef[]> {
+  return persistently(() => transaction(db, (tx) => record(tx, held, outcome)), patience);
+}
+
+async function record(tx: Tx, held: Claim, outcome: Outcome): Promise<JobRef[]> {
+  const error = outcome.state === 'failed' ? outcome.error.toPublic() : undefined;
+  const result = outcome.state === 'cancelled' ? undefined : outcome.result;
+  const { rows } = await tx.query<FinishedRow>(
+    `UPDATE "operation" SET "state" = $3, "result" = COALESCE($4, "result"), "error" = $5, "finishedAt" = clock_timestamp(), "heartbeatAt" = NULL,
+       "undo" = CASE WHEN $3 = 'finished' THEN NULL ELSE COALESCE("undo", $6) END
+     WHERE "id" = $1 AND "claimToken" = $2 AND "state" IN ('running', 'undoing')
+     RETURNING "id", "kind", "hostId", "guestId", "title", "plan", "undo"`,
+    [
+      held.operationId,
+      held.token,
+      outcome.state,
+      result === undefined ? null : JSON.stringify(result),
+      error === undefined ? null : JSON.stringify(error),
+      outcome.state === 'finished' ? null : JSON.stringify(outcome.undo),
+    ],
+  );
+  const row = rows[0];
+  if (!row) return recordedBefore(tx, held, outcome);
+  const after = outcome.state === 'finished' ? await applyFinished(tx, held, row, outcome.result) : await applyUndone(tx, row, outcome.state, error);
+  await appendEvents(tx, [stateEvent(row, outcome, result, error), ...after.events]);
+  return after.jobs;
+}
+
+/** The commit of an earlier attempt may have gone through without its answer. */
+async function recordedBefore(tx: Tx, held: Claim, outcome: Outcome): Promise<JobRef[]> {
+  const { rowCount } = await tx.query('SELECT 1 FROM "operation" WHERE "id" = $1 AND "claimToken" = $2 AND "state" = $3', [held.operationId, held.token, outcome.state]);
+  if (rowCount === 0) throw lostClaim(held.operationId);
+  const { rows } = await tx.query<JobRef>(
+    `SELECT "id" AS "operationId", "hostId", "lane" FROM "operation" WHERE "afterId" = $1 AND "state" = 'queued'`,
+    [held.operationId],
+  );
+  return rows;
+}
+
+function stateEvent(row: FinishedRow, outcome: Outcome, result: OperationResult | undefined, error: PublicError | undefined): NewEvent {
+  // A base's definition and digests are for the driver; they would only swell the stream.
+  const { base: _base, ...shown } = result ?? {};
+  return {
+    operationId: row.id,
+    hostId: row.hostId,
+    guestId: row.guestId,
+    data: {
+      type: 'state',
+      state: outcome.state,
+      ...(result === undefined ? {} : { result: shown }),
+      ...(error === undefined ? {} : { error }),
+      ...(row.undo === null ? {} : { undo: row.undo }),
+    },
+  };
+}
+
+interface After {
+  events: NewEvent[];
+  jobs: JobRef[];
+}
+
+async function applyFinished(tx: Tx, held: Claim, row: FinishedRow, result: OperationResult): Promise<After> {
+  const changed = row.guestId === null ? [] : [inventoryEvent(row.hostId, [row.guestId])];
+  let baseId: string | null = null;
+  switch (held.request.kind) {
+    case 'clone':
+      await adoptClone(tx, row, held.request.options.start, result);
+      break;
+    case 'capture':
+    case 'import':
+      baseId = await keepBase(tx, held, row, result.base);
+      break;
+    case 'start':
+      await tx.query(`UPDATE "guest" SET "state" = 'running', "address" = COALESCE($2, "address") WHERE "id" = $1`, [row.guestId, result.address ?? null]);
+      break;
+    case 'stop':
+      await tx.query(`UPDATE "guest" SET "state" = 'stopped', "address" = NULL WHERE "id" = $1`, [row.guestId]);
+      break;
+    case 'delete':
+      await tx.query('DELETE FROM "guest" WHERE "id" = $1', [row.guestId]);
+      break;
+    case 'remove-base':
+      await removeBase(tx, held.request.baseId);
+      break;
+  }
+  const woken = await wakeFollowers(tx, row.id, baseId);
+  return { jobs: woken.jobs, events: [...changed, ...woken.events] };
+}
+
+const filesOf = (plan: Plan | null): string[] => (plan?.creates ?? []).flatMap((creation) => (creation.type === 'file' ? [creation.name] : []));
+
+/** The reserved row becomes a guest of the inventory. */
+async function adoptClone(tx: Tx, row: FinishedRow, started: boolean, result: OperationResult): Promise<void> {
+  await tx.query(
+    `UPDATE "guest" g SET "state" = $2, "ownedFiles" = $3, "address" = COALESCE($4, g."address"), "seenAt" = clock_timestamp(),
+       "baseId" = CASE WHEN $5::text IS NULL THEN NULL ELSE COALESCE((SELECT b."id" FROM "base" b WHERE b."hostId" = g."hostId" AND b."digest" = $5), g."baseId") END
+     WHERE g."id" = $1`,
+    [row.guestId, started ? 'running' : 'stopped', filesOf(row.plan), result.address ?? null, row.plan?.baseDigest ?? null],
+  );
+}
+
+async function keepBase(tx: Tx, held: Claim, row: FinishedRow, base: CapturedBase | undefined): Promise<string | null> {
+  if (!base) return null;
+  const { request } = held;
+  if (request.kind === 'capture') return recordBase(tx, row.hostId, base, request.template);
+  if (request.kind === 'import') {
+    return recordBase(tx, row.hostId, base, { name: request.template, description: request.description, osName: request.osName });
+  }
+  return null;
+}
+
+/** After an undo: the name is free again, unless something could not be undone; then the row stays, to be deleted later. */
+async function applyUndone(tx: Tx, row: FinishedRow, state: 'failed' | 'cancelled', error: PublicError | undefined): Promise<After> {
+  const left = row.undo?.leftBehind ?? [];
+  const events: NewEvent[] = [];
+  if (row.kind === 'clone' && left.length > 0) {
+    await tx.query(`UPDATE "guest" SET "state" = 'missing', "ownedFiles" = $2 WHERE "id" = $1`, [row.guestId, filesOf(row.plan)]);
+    if (row.guestId !== null) events.push(inventoryEvent(row.hostId, [row.guestId]));
+  } else {
+    events.push(...(await releaseGuests(tx, [row])));
+  }
+  events.push(...(await endFollowers(tx, row, { state, ...(error ? { error } : {}) })));
+  return { events, jobs: [] };
+}

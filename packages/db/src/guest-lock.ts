@@ -1,0 +1,59 @@
+/** Row locks and the rule that one guest has one operation at a time. Internal to this package. */
+import type { GuestState, OperationKind } from '@offshoot/clone-core/contract';
+import { OffshootError } from '@offshoot/clone-core/errors';
+import type { Tx } from './transaction.ts';
+
+export interface LockedGuest {
+  id: string;
+  hostId: string;
+  name: string;
+  uuid: string | null;
+  state: GuestState;
+  managed: boolean;
+}
+
+/** Locks the guest's row until the transaction ends; `shared` lets others lock it shared too. Throws `not-found`. */
+export async function lockGuest(tx: Tx, guestId: string, lock: 'exclusive' | 'shared', field = 'guestId'): Promise<LockedGuest> {
+  const { rows } = await tx.query<LockedGuest>(
+    `SELECT "id", "hostId", "name", "uuid", "state", "managed" FROM "guest" WHERE "id" = $1
+     ${lock === 'exclusive' ? 'FOR NO KEY UPDATE' : 'FOR SHARE'}`,
+    [guestId],
+  );
+  const guest = rows[0];
+  if (guest) return guest;
+  throw new OffshootError('not-found', { publicMessage: 'That guest does not exist any more.', remedy: 'Reload the list.', field });
+}
+
+const doing: Record<OperationKind, string> = {
+  clone: 'is being made',
+  capture: 'is being captured',
+  import: 'is being imported',
+  start: 'is being started',
+  stop: 'is being stopped',
+  delete: 'is being deleted',
+  'remove-base': 'is being removed',
+};
+
+/**
+ * Throws `busy` (retryable) when an operation on the guest has not ended; with `alsoAsSource` also when a full clone
+ * still reads its disks. The caller holds the guest's row lock.
+ */
+export async function refuseIfBusy(tx: Tx, guest: LockedGuest, options: { alsoAsSource: boolean }): Promise<void> {
+  const { rows } = await tx.query<{ kind: OperationKind; own: boolean; title: string }>(
+    `SELECT "kind", true AS own, "title" FROM "operation"
+       WHERE "guestId" = $1 AND "state" IN ('waiting', 'queued', 'running', 'undoing')
+     UNION ALL
+     SELECT o."kind", false, o."title" FROM "guest" g JOIN "operation" o ON o."guestId" = g."id"
+       WHERE $2 AND g."sourceGuestId" = $1 AND g."mode" = 'full' AND g."state" = 'creating'
+         AND o."kind" = 'clone' AND o."state" IN ('waiting', 'queued', 'running', 'undoing')
+     LIMIT 1`,
+    [guest.id, options.alsoAsSource],
+  );
+  const row = rows[0];
+  if (!row) return;
+  throw new OffshootError('busy', {
+    publicMessage: row.own ? `“${guest.name}” ${doing[row.kind]} just now.` : `“${guest.name}” is being cloned to “${row.title}” just now.`,
+    remedy: 'Try again when that has ended, or cancel it.',
+    retryable: true,
+  });
+}

@@ -1,0 +1,89 @@
+/** From what is stored to what a driver understands. Reads only. */
+import type { CapturedBase, CloneRequest } from '@offshoot/clone-core/contract';
+import type { DriverSource, GuestRef, OperationRequest } from '@offshoot/clone-core/driver';
+import { OffshootError } from '@offshoot/clone-core/errors';
+import type { Claim } from './claims.ts';
+import type { Db } from './client.ts';
+
+/** The driver's request for a claimed operation. Throws `source-missing` or `not-found` when rows are gone. */
+export async function resolveRequest(db: Db, held: Pick<Claim, 'request' | 'guestId' | 'title'>): Promise<OperationRequest> {
+  const { request } = held;
+  switch (request.kind) {
+    case 'clone':
+      return {
+        kind: 'clone',
+        source: request.source.type === 'guest' && request.mode === 'linked'
+          ? await frozenSource(db, held.guestId)
+          : await resolveSource(db, request.source),
+        mode: request.mode,
+        name: request.name,
+        options: request.options,
+      };
+    case 'capture': {
+      const guest = await guestRef(db, request.guestId);
+      return { kind: 'capture', guest, label: request.template?.name ?? guest.name };
+    }
+    case 'import': {
+      const { imagePath, template, osName, vcpus, memoryMiB, firmware, network } = request;
+      return { kind: 'import', imagePath, label: template, osName, vcpus, memoryMiB, firmware, ...(network === undefined ? {} : { network }) };
+    }
+    case 'start':
+    case 'stop':
+      return { ...request, guest: await guestRef(db, held.guestId) };
+    case 'delete': {
+      const { rows } = await db.pool.query<{ ownedFiles: string[] | null }>('SELECT "ownedFiles" FROM "guest" WHERE "id" = $1', [held.guestId]);
+      return { kind: 'delete', guest: await guestRef(db, held.guestId), owned: rows[0]?.ownedFiles ?? [] };
+    }
+    case 'remove-base':
+      return { kind: 'remove-base', label: held.title, base: await baseById(db, request.baseId) };
+  }
+}
+
+/** What a preview or a full clone reads from: the guest itself, or a template version's base. */
+export async function resolveSource(db: Db, source: CloneRequest['source']): Promise<DriverSource> {
+  if (source.type === 'guest') return { type: 'guest', guest: await guestRef(db, source.id) };
+  const { rows } = await db.pool.query<{ baseId: string; label: string }>(
+    `SELECT v."baseId", t."name" || ' v' || v."number" AS label FROM "template_version" v JOIN "template" t ON t."id" = v."templateId" WHERE v."id" = $1`,
+    [source.versionId],
+  );
+  const row = rows[0];
+  if (!row) {
+    throw new OffshootError('source-missing', { publicMessage: 'That template version does not exist any more.', remedy: 'Choose another source.', field: 'source.versionId' });
+  }
+  return { type: 'base', label: row.label, base: await baseById(db, row.baseId) };
+}
+
+/** The base that the capture before this clone made; it was written to the clone's row when the capture finished. */
+async function frozenSource(db: Db, guestId: string | null): Promise<DriverSource> {
+  const { rows } = await db.pool.query<{ baseId: string | null; sourceName: string | null }>(
+    'SELECT "baseId", "sourceName" FROM "guest" WHERE "id" = $1',
+    [guestId],
+  );
+  const row = rows[0];
+  if (!row?.baseId) {
+    throw new OffshootError('source-missing', { publicMessage: 'The source’s captured base is gone.', remedy: 'Make the clone again.' });
+  }
+  return { type: 'base', label: row.sourceName ?? 'its source', base: await baseById(db, row.baseId) };
+}
+
+async function guestRef(db: Db, guestId: string | null): Promise<GuestRef> {
+  const { rows } = await db.pool.query<{ uuid: string | null; name: string }>('SELECT "uuid", "name" FROM "guest" WHERE "id" = $1', [guestId]);
+  const row = rows[0];
+  if (row?.uuid) return { uuid: row.uuid, name: row.name };
+  throw new OffshootError('source-missing', {
+    publicMessage: row ? `“${row.name}” is not on its host.` : 'That guest does not exist any more.',
+    remedy: 'Reload the list of guests.',
+  });
+}
+
+async function baseById(db: Db, baseId: string): Promise<CapturedBase> {
+  const { rows } = await db.pool.query<Omit<CapturedBase, 'nvramPath'> & { nvramPath: string | null }>(
+    'SELECT "digest", "definition", "disks", "nvramPath" FROM "base" WHERE "id" = $1',
+    [baseId],
+  );
+  const row = rows[0];
+  if (!row) throw new OffshootError('not-found', { publicMessage: 'That base does not exist any more.', remedy: 'Reload the list.' });
+  const { nvramPath, ...base } = row;
+  return { ...base, ...(nvramPath === null ? {} : { nvramPath }) };
+}
+

@@ -1,0 +1,97 @@
+/** Transactions on the pool, retries while PostgreSQL is away, ids. Internal to this package. */
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type pg from 'pg';
+import { OffshootError } from '@offshoot/clone-core/errors';
+import type { Db } from './client.ts';
+
+export type Tx = pg.PoolClient;
+
+/** Runs `work` in one transaction; rolls back when it throws. A connection that broke is thrown away. */
+export async function transaction<T>(db: Db, work: (tx: Tx) => Promise<T>): Promise<T> {
+  const tx = await db.pool.connect();
+  let broken: Error | undefined;
+  try {
+    await tx.query('BEGIN');
+    const value = await work(tx);
+    await tx.query('COMMIT');
+    return value;
+  } catch (error) {
+    try {
+      await tx.query('ROLLBACK');
+    } catch (rollbackError) {
+      broken = rollbackError instanceof Error ? rollbackError : new Error(String(rollbackError));
+    }
+    throw error;
+  } finally {
+    tx.release(broken);
+  }
+}
+
+const AWAY_CODES = new Set([
+  'ECONNREFUSED', 'ECONNRESET', 'ENOENT', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENOTFOUND', 'EAI_AGAIN',
+  '57P01', '57P02', '57P03', '08000', '08001', '08003', '08004', '08006', '53300',
+]);
+
+/** Whether the error says that PostgreSQL can't be reached just now, rather than that the statement is wrong. */
+export function isDatabaseAway(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  if (error instanceof AggregateError && error.errors.some(isDatabaseAway)) return true;
+  const code: unknown = 'code' in error ? error.code : undefined;
+  if (typeof code === 'string' && AWAY_CODES.has(code)) return true;
+  return /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|not queryable/i.test(error.message);
+}
+
+/** Two transactions in each other's way; the statement may simply be repeated. */
+function isCollision(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === '40P01' || error.code === '40001');
+}
+
+export interface Patience {
+  /** Milliseconds to go on trying while PostgreSQL is away. Default 60 000. */
+  totalMs?: number;
+  /** Gives up at once when aborted. */
+  signal?: AbortSignal;
+}
+
+/**
+ * Repeats `work` while PostgreSQL is away (a restart), up to about a minute, then throws `host-unreachable`
+ * (retryable). `work` must be safe to repeat: a commit whose answer was lost may have happened.
+ */
+export async function persistently<T>(work: () => Promise<T>, patience: Patience = {}): Promise<T> {
+  const giveUpAt = Date.now() + (patience.totalMs ?? 60_000);
+  for (let wait = 50; ; wait = Math.min(wait * 2, 1000)) {
+    try {
+      return await work();
+    } catch (error) {
+      const collision = isCollision(error);
+      if (!collision && !isDatabaseAway(error)) throw error;
+      if (Date.now() + wait > giveUpAt || patience.signal?.aborted) {
+        throw new OffshootError('host-unreachable', {
+          publicMessage: 'Offshoot’s database does not answer.',
+          remedy: 'Nothing is lost: the work goes on when the database is back.',
+          retryable: true,
+          cause: error,
+        });
+      }
+      await sleep(wait, undefined, { ref: false });
+    }
+  }
+}
+
+/** UUID version 7 (RFC 9562): sorts by the time it was made. */
+export function newId(): string {
+  const bytes = randomBytes(16);
+  bytes.writeUIntBE(nextMillisecond(), 0, 6);
+  bytes.writeUInt8((bytes.readUInt8(6) & 0x0f) | 0x70, 6);
+  bytes.writeUInt8((bytes.readUInt8(8) & 0x3f) | 0x80, 8);
+  const hex = bytes.toString('hex');
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
+
+let lastMillisecond = 0;
+/** Never the same twice in one process, so that ids made in one loop sort in its order. */
+function nextMillisecond(): number {
+  lastMillisecond = Math.max(Date.now(), lastMillisecond + 1);
+  return lastMillisecond;
+}
