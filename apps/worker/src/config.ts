@@ -1,0 +1,60 @@
+/** The worker's configuration: environment variables, each with one clear sentence when it is wrong. */
+import { hostIdSchema, hypervisorKinds } from '@offshoot/clone-core/contract';
+import { OffshootError } from '@offshoot/clone-core/errors';
+import { hostname } from 'node:os';
+import { z } from 'zod';
+
+const count = (fallback: number) => z.coerce.number().int().min(1).max(64).default(fallback);
+
+const schema = z
+  .object({
+    DATABASE_URL: z.string({ error: 'Set DATABASE_URL to the PostgreSQL to use.' }).min(1),
+    REDIS_URL: z.string({ error: 'Set REDIS_URL to the Redis to use.' }).min(1),
+    /** Lower-case letters, digits and dashes; also the prefix of the host's queues. */
+    OFFSHOOT_HOST_ID: hostIdSchema.default('local'),
+    OFFSHOOT_HOST_NAME: z.string().min(1).max(80).default(hostname()),
+    OFFSHOOT_HOST_KIND: z.enum(hypervisorKinds).default('libvirt'),
+    OFFSHOOT_LIBVIRT_URI: z.string().min(1).default('qemu:///system'),
+    OFFSHOOT_STORE: z
+      .string({ error: 'Set OFFSHOOT_STORE to the folder for disks.' })
+      .startsWith('/', 'OFFSHOOT_STORE is an absolute path.'),
+    OFFSHOOT_ACCELERATOR: z.enum(['kvm', 'tcg']).default('tcg'),
+    OFFSHOOT_LANES_INTERACTIVE: count(4),
+    OFFSHOOT_LANES_BULK: count(1),
+    /** A host reached over SSH: [user@]host[:port]. Unset: this machine. */
+    OFFSHOOT_SSH: z
+      .string()
+      .regex(/^(?:[a-z_][a-z0-9_-]*@)?[A-Za-z0-9.-]+(?::\d{1,5})?$/, 'OFFSHOOT_SSH is [user@]host[:port].')
+      .optional(),
+    OFFSHOOT_SSH_KEY_FILE: z.string().startsWith('/').optional(),
+    /** SHA256:… as `ssh-keygen -lf` prints it. */
+    OFFSHOOT_SSH_HOST_KEY: z.string().startsWith('SHA256:').optional(),
+    /** JSON with the simulated driver's options, for `OFFSHOOT_HOST_KIND=simulated`. */
+    OFFSHOOT_SIMULATED: z.string().optional(),
+    OFFSHOOT_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+  })
+  .superRefine((env, context) => {
+    if (env.OFFSHOOT_SSH !== undefined && env.OFFSHOOT_SSH_HOST_KEY === undefined) {
+      context.addIssue({
+        code: 'custom',
+        path: ['OFFSHOOT_SSH_HOST_KEY'],
+        message: 'Pin the host’s key: set OFFSHOOT_SSH_HOST_KEY to its SHA256 fingerprint (ssh-keygen -lf).',
+      });
+    }
+  });
+
+export type WorkerConfig = z.infer<typeof schema>;
+
+/**
+ * Reads the environment.
+ * @throws OffshootError `invalid-input`, one sentence a wrong variable.
+ */
+export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
+  const parsed = schema.safeParse(env);
+  if (parsed.success) return parsed.data;
+  const sentences = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
+  throw new OffshootError('invalid-input', {
+    publicMessage: sentences.join(' '),
+    field: String(parsed.error.issues[0]?.path[0] ?? ''),
+  });
+}

@@ -1,0 +1,47 @@
+/** Puts together how this worker reaches and drives its host. */
+import { readFile } from 'node:fs/promises';
+import type { AnyDriver } from '@offshoot/clone-core/drivers';
+import { makeDriver } from '@offshoot/clone-core/drivers';
+import type { Shell } from '@offshoot/clone-core/shell';
+import { localShell } from '@offshoot/clone-core/shell/local';
+import type { WorkerConfig } from './config.ts';
+
+export interface ServedHost {
+  id: string;
+  driver: AnyDriver;
+  shell: Shell;
+}
+
+/** Opens the shell and the driver. Over SSH nothing is dialled before the first command. */
+export async function openHost(config: WorkerConfig): Promise<ServedHost> {
+  const shell = config.OFFSHOOT_SSH === undefined ? localShell() : await overSsh(config.OFFSHOOT_SSH, config);
+  const driver = makeDriver(
+    {
+      kind: config.OFFSHOOT_HOST_KIND,
+      uri: config.OFFSHOOT_LIBVIRT_URI,
+      store: config.OFFSHOOT_STORE,
+      accelerator: config.OFFSHOOT_ACCELERATOR,
+      ...(config.OFFSHOOT_SIMULATED === undefined
+        ? {}
+        : { simulated: JSON.parse(config.OFFSHOOT_SIMULATED) }),
+    },
+    shell,
+  );
+  return { id: config.OFFSHOOT_HOST_ID, driver, shell };
+}
+
+async function overSsh(target: string, config: WorkerConfig): Promise<Shell> {
+  const match = /^(?:([^@]+)@)?([^:]+)(?::(\d+))?$/.exec(target);
+  const [, user = 'root', host = '', port = '22'] = match ?? [];
+  // Loaded only where it is used: ssh2 costs start-up time.
+  const { sshShell } = await import('@offshoot/clone-core/shell/ssh');
+  return sshShell({
+    host,
+    port: Number(port),
+    user,
+    hostKeySha256: config.OFFSHOOT_SSH_HOST_KEY ?? '',
+    ...(config.OFFSHOOT_SSH_KEY_FILE === undefined
+      ? { agent: process.env['SSH_AUTH_SOCK'] ?? '' }
+      : { privateKey: await readFile(config.OFFSHOOT_SSH_KEY_FILE, 'utf8') }),
+  });
+}

@@ -1,0 +1,59 @@
+/** Keeps the inventory and the host's facts in step with the host. */
+import { toOffshootError } from '@offshoot/clone-core/errors';
+import type { Db } from '@offshoot/db/client';
+import { reportHost, syncGuests } from '@offshoot/db/inventory';
+import type { Logger } from 'pino';
+import type { ServedHost } from './host.ts';
+import { every } from './upkeep.ts';
+
+const INTERVAL_MS = 5000;
+/** A host that does not answer within this is said to be unreachable, milliseconds. */
+const PATIENCE_MS = 15_000;
+/** Changes that come together are read together, milliseconds. */
+const SETTLE_MS = 150;
+
+export interface InventoryLoop {
+  /** Something changed: look soon. */
+  changed: () => void;
+  /** Looks now; resolves when done. */
+  now: () => Promise<void>;
+}
+
+/** Starts looking, at once, every few seconds and soon after every change that the host tells of. */
+export function keepInventory(db: Db, host: ServedHost, signal: AbortSignal, log: Logger): InventoryLoop {
+  const look = async (): Promise<void> => {
+    const since = new Date();
+    try {
+      const patience = AbortSignal.timeout(PATIENCE_MS);
+      const guests = await host.driver.list(patience);
+      await syncGuests(db, host.id, guests, { since });
+      await reportHost(db, host.id, { facts: await host.driver.hostFacts(patience), problem: null });
+    } catch (thrown) {
+      const error = toOffshootError(thrown);
+      log.warn({ err: error, context: error.context }, 'the host could not be read');
+      await reportHost(db, host.id, {
+        problem: [error.publicMessage, error.remedy].filter(Boolean).join(' '),
+      });
+    }
+  };
+  const loop = every(INTERVAL_MS, 'inventory', look, signal, log);
+  let soon: NodeJS.Timeout | undefined;
+  const changed = (): void => {
+    soon ??= setTimeout(() => {
+      soon = undefined;
+      void loop.now();
+    }, SETTLE_MS);
+  };
+  signal.addEventListener('abort', () => clearTimeout(soon), { once: true });
+  void watch(host, changed, signal, log);
+  return { changed, now: loop.now };
+}
+
+async function watch(host: ServedHost, changed: () => void, signal: AbortSignal, log: Logger): Promise<void> {
+  try {
+    await host.driver.watch(changed, signal);
+  } catch (error) {
+    if (!signal.aborted)
+      log.warn({ err: error }, 'watching the host ended; its guests are still read every few seconds');
+  }
+}

@@ -1,0 +1,44 @@
+/** `node dist/main.js`: a worker for one host. Configured by the environment (config.ts); logs JSON lines to stdout. */
+import { toOffshootError } from '@offshoot/clone-core/errors';
+import { pino } from 'pino';
+import { readConfig, type WorkerConfig } from './config.ts';
+import { version } from './version.ts';
+import { runWorker } from './worker.ts';
+
+function configured(): WorkerConfig | undefined {
+  try {
+    return readConfig(process.env);
+  } catch (error) {
+    console.error(toOffshootError(error).publicMessage);
+    process.exitCode = 2;
+    return undefined;
+  }
+}
+
+const config = configured();
+if (config) {
+  const log = pino({ level: config.OFFSHOOT_LOG_LEVEL, base: { host: config.OFFSHOOT_HOST_ID } });
+  const stop = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(name, () => {
+      if (stop.signal.aborted) process.exit(1);
+      log.info(`${name}: giving work back`);
+      stop.abort();
+    });
+  }
+  process.on('unhandledRejection', (reason) => {
+    log.fatal({ err: reason }, 'unhandled rejection');
+    process.exit(1);
+  });
+  try {
+    await runWorker(config, version, stop.signal, log, () => {
+      log.info('worker ready');
+      process.send?.({ ready: true });
+    });
+    process.disconnect?.();
+  } catch (error) {
+    const shown = toOffshootError(error);
+    log.fatal({ err: shown, context: shown.context }, shown.publicMessage);
+    process.exitCode = 1;
+  }
+}

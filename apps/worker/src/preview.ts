@@ -1,0 +1,128 @@
+/** What a clone request would do here: the driver's own plans, summed. Reads only. */
+import {
+  cloneModes,
+  type CloneMode,
+  type ClonePreview,
+  type CloneRequest,
+  type Estimates,
+  type ModeChoice,
+  type PlanView,
+} from '@offshoot/clone-core/contract';
+import type { DriverSource, Facts, OperationRequest, Plan } from '@offshoot/clone-core/driver';
+import { OffshootError } from '@offshoot/clone-core/errors';
+import type { AnyDriver } from '@offshoot/clone-core/drivers';
+import type { Db } from '@offshoot/db/client';
+import { resolveSource, viewOf } from '@offshoot/db/operations';
+import { randomIds } from './ids.ts';
+
+type CloneOperation = Extract<OperationRequest, { kind: 'clone' }>;
+
+/**
+ * Plans the request's first guest (the others differ only in names, UUIDs and MACs) and, for linked clones of a guest,
+ * the capture that goes before. @throws OffshootError as `Driver.inspect` and `Driver.plan` do.
+ */
+export async function previewClone(
+  db: Db,
+  driver: AnyDriver,
+  request: CloneRequest,
+  signal: AbortSignal,
+): Promise<ClonePreview> {
+  const source = await resolveSource(db, request.source);
+  const [name] = request.names;
+  if (name === undefined)
+    throw new OffshootError('invalid-input', { publicMessage: 'Give it a name.', field: 'names' });
+  const asked = (mode: CloneMode): CloneOperation => ({
+    kind: 'clone',
+    source,
+    mode,
+    name,
+    options: request.options,
+  });
+  const facts = await driver.inspect(asked(request.mode), signal);
+  refuseTakenNames(request.names, facts);
+  const plans = new Map<CloneMode, Plan | OffshootError>();
+  for (const mode of cloneModes) plans.set(mode, tryPlan(driver, asked(mode), facts));
+  const chosen = plans.get(request.mode);
+  if (chosen === undefined || chosen instanceof OffshootError) {
+    throw (
+      chosen ??
+      new OffshootError('unavailable-mode', {
+        publicMessage: `There is no mode ${request.mode}.`,
+        field: 'mode',
+      })
+    );
+  }
+  const each = viewOf(chosen);
+  const capture = await capturePlan(driver, source, request.mode, signal);
+  const count = request.names.length;
+  return {
+    modes: cloneModes.map((mode) => modeChoice(mode, plans.get(mode), source)),
+    ...(capture === undefined ? {} : { capture }),
+    each,
+    count,
+    total: total(each, count, capture),
+    fingerprint: capture?.fingerprint ?? each.fingerprint,
+    simulated: driver.info.simulated,
+  };
+}
+
+function refuseTakenNames(names: readonly string[], facts: Facts): void {
+  const taken = new Set(facts.takenNames);
+  const index = names.findIndex((name) => taken.has(name));
+  if (index === -1) return;
+  throw new OffshootError('name-taken', {
+    publicMessage: `There is a guest named ${names[index]} on this host already.`,
+    remedy: 'Choose another name.',
+    field: `names.${index}`,
+  });
+}
+
+function tryPlan(driver: AnyDriver, request: CloneOperation, facts: Facts): Plan | OffshootError {
+  try {
+    return driver.plan(request, facts, randomIds);
+  } catch (error) {
+    if (error instanceof OffshootError) return error;
+    throw error;
+  }
+}
+
+async function capturePlan(
+  driver: AnyDriver,
+  source: DriverSource,
+  mode: CloneMode,
+  signal: AbortSignal,
+): Promise<PlanView | undefined> {
+  if (source.type !== 'guest' || mode !== 'linked') return undefined;
+  const request: OperationRequest = { kind: 'capture', guest: source.guest, label: source.guest.name };
+  return viewOf(driver.plan(request, await driver.inspect(request, signal), randomIds));
+}
+
+function modeChoice(
+  mode: CloneMode,
+  plan: Plan | OffshootError | undefined,
+  source: DriverSource,
+): ModeChoice {
+  if (plan === undefined || plan instanceof OffshootError) {
+    const why =
+      plan === undefined ? 'Not offered here.' : [plan.publicMessage, plan.remedy].filter(Boolean).join(' ');
+    return { mode, available: false, explanation: why };
+  }
+  const explanation =
+    mode === 'full'
+      ? 'An independent copy that shares nothing with its source.'
+      : source.type === 'base'
+        ? 'Shares unchanged blocks with the template; takes space only for what it changes.'
+        : 'The source’s disks are captured once into an immutable base; each clone then shares its unchanged blocks.';
+  return { mode, available: true, explanation };
+}
+
+function total(each: PlanView, count: number, capture: PlanView | undefined): Estimates {
+  const times = (pick: (estimates: Estimates) => number): number =>
+    pick(each.estimates) * count + (capture === undefined ? 0 : pick(capture.estimates));
+  return {
+    readBytes: times((estimates) => estimates.readBytes),
+    moveBytes: times((estimates) => estimates.moveBytes),
+    storeBytes: times((estimates) => estimates.storeBytes),
+    seconds: times((estimates) => estimates.seconds),
+  };
+}

@@ -1,0 +1,125 @@
+/** From a doorbell to an ended operation: claim, inspect, plan, save, execute, finish. */
+import type { AnyDriver } from '@offshoot/clone-core/drivers';
+import { OffshootError, toOffshootError } from '@offshoot/clone-core/errors';
+import { execute, type Outcome } from '@offshoot/clone-core/execute';
+import type { Plan } from '@offshoot/clone-core/driver';
+import type { Db } from '@offshoot/db/client';
+import { journalFor } from '@offshoot/db/journal';
+import {
+  claim,
+  finish,
+  giveBack,
+  markStale,
+  resolveRequest,
+  savePlan,
+  type Claim,
+} from '@offshoot/db/operations';
+import type { JobRef } from '@offshoot/db/types';
+import type { Logger } from 'pino';
+import { randomIds } from './ids.ts';
+import type { Running } from './running.ts';
+
+export interface ProcessorParts {
+  db: Db;
+  driver: AnyDriver;
+  workerId: string;
+  running: Running;
+  /** Aborted when the worker stops: work is given back, not undone. */
+  stopping: AbortSignal;
+  /** Rings for operations that waited for this one. */
+  ring(jobs: readonly JobRef[]): Promise<void>;
+  /** Called after an operation changed the host. */
+  changed: () => void;
+  log: Logger;
+}
+
+export const cancelled = (): OffshootError => new OffshootError('cancelled', { publicMessage: 'Cancelled.' });
+
+/** Makes the function that performs one operation by its id. It rejects for nothing that the row already says. */
+export function createProcessor(parts: ProcessorParts): (operationId: string) => Promise<void> {
+  const { db, workerId, running, stopping, log } = parts;
+  return async (operationId) => {
+    if (stopping.aborted || running.has(operationId)) return;
+    const held = await claim(db, { operationId, workerId });
+    if (!held) return;
+    const signal = running.add(held);
+    const line = log.child({ operationId, kind: held.kind, title: held.title, attempt: held.attempts });
+    line.info({ resumed: held.resume !== undefined }, 'operation claimed');
+    try {
+      if (stopping.aborted) throw toOffshootError(stopping.reason);
+      const outcome = await perform(parts, held, signal);
+      if (outcome === 'stale') {
+        line.info('plan was stale');
+        return;
+      }
+      const jobs = await finish(db, held, outcome);
+      if (outcome.state === 'failed') {
+        line.warn(
+          { err: outcome.error, context: outcome.error.context, undo: outcome.undo },
+          'operation failed',
+        );
+      } else {
+        line.info({ state: outcome.state }, 'operation ended');
+      }
+      await parts.ring(jobs);
+      parts.changed();
+    } catch (thrown) {
+      const error = toOffshootError(thrown);
+      line.warn({ err: error, context: error.context }, 'operation left for another worker');
+      if (error.code !== 'lost-claim') await giveBack(db, [held], { totalMs: 4000 });
+    } finally {
+      running.remove(operationId);
+    }
+  };
+}
+
+async function perform(parts: ProcessorParts, held: Claim, signal: AbortSignal): Promise<Outcome | 'stale'> {
+  const { db, driver, running, stopping } = parts;
+  if (held.cancelRequested) running.abort(held.operationId, cancelled());
+  const planned = held.resume ?? (await planAfresh(parts, held, signal));
+  if (planned === 'stale' || 'state' in planned) return planned;
+  return execute(planned.plan, driver, journalFor(db, held, { stop: stopping }), {
+    operationId: held.operationId,
+    signal,
+    ...(planned.from === undefined ? {} : { from: planned.from }),
+  });
+}
+
+type Planned = { plan: Plan; from?: undefined } | Outcome | 'stale';
+
+async function planAfresh(
+  { db, driver }: ProcessorParts,
+  held: Claim,
+  signal: AbortSignal,
+): Promise<Planned> {
+  let plan: Plan;
+  try {
+    if (signal.aborted) throw toOffshootError(signal.reason);
+    const request = await resolveRequest(db, held);
+    plan = driver.plan(request, await driver.inspect(request, signal), randomIds);
+    if (signal.aborted) throw toOffshootError(signal.reason);
+  } catch (thrown) {
+    return endedBeforePlan(toOffshootError(signal.aborted ? signal.reason : thrown));
+  }
+  if (held.agreedFingerprint !== null && held.agreedFingerprint !== plan.fingerprint) {
+    await markStale(
+      db,
+      held,
+      plan,
+      new OffshootError('stale-plan', {
+        publicMessage: 'The source or its host changed after you saw the preview, so nothing was done.',
+        remedy: 'Look at the new preview and clone again.',
+      }),
+    );
+    return 'stale';
+  }
+  await savePlan(db, held, plan);
+  return { plan };
+}
+
+/** Nothing was begun: there is nothing to undo. Anything but a cancel or a refusal is for another worker. */
+function endedBeforePlan(error: OffshootError): Outcome {
+  if (error.code === 'cancelled') return { state: 'cancelled', undo: { undone: [], leftBehind: [] } };
+  if (error.code === 'lost-claim') throw error;
+  return { state: 'failed', error, undo: { undone: [], leftBehind: [] }, result: {} };
+}

@@ -1,0 +1,69 @@
+/** The worker's clocks: keeping claims alive, hearing cancels, ringing again for what Redis forgot. */
+import { OffshootError } from '@offshoot/clone-core/errors';
+import type { Db } from '@offshoot/db/client';
+import { heartbeat, listRunnable, watchCancels } from '@offshoot/db/operations';
+import type { JobRef } from '@offshoot/db/types';
+import type { Logger } from 'pino';
+import { cancelled } from './processor.ts';
+import type { Running } from './running.ts';
+
+/** Runs `work` every `ms` until the signal aborts, never twice at once; a failure is logged and the next turn comes. */
+export function every(
+  ms: number,
+  what: string,
+  work: () => Promise<void>,
+  signal: AbortSignal,
+  log: Logger,
+): { now: () => Promise<void> } {
+  let turn: Promise<void> | undefined;
+  const now = (): Promise<void> => {
+    turn ??= work()
+      .catch((error: unknown) => log.warn({ err: error }, `${what} failed; trying again`))
+      .finally(() => {
+        turn = undefined;
+      });
+    return turn;
+  };
+  const timer = setInterval(() => void now(), ms);
+  signal.addEventListener('abort', () => clearInterval(timer), { once: true });
+  return { now };
+}
+
+/** One UPDATE for all claims. What it does not answer with was taken over by another worker: stop at once, undo nothing. */
+export async function keepClaims(db: Db, workerId: string, running: Running): Promise<void> {
+  const before = running.claims();
+  if (before.length === 0) return;
+  const held = new Map((await heartbeat(db, workerId)).map((one) => [one.operationId, one]));
+  for (const claim of before) {
+    const kept = held.get(claim.operationId);
+    if (kept?.token === claim.token) {
+      // The cancel's notification may have been lost in a restart of PostgreSQL.
+      if (kept.cancelRequested) running.abort(claim.operationId, cancelled());
+    } else {
+      running.abort(
+        claim.operationId,
+        new OffshootError('lost-claim', { publicMessage: 'Another worker has taken this operation over.' }),
+      );
+    }
+  }
+}
+
+/** Aborts running operations within milliseconds of the click. */
+export async function hearCancels(
+  db: Db,
+  running: Running,
+  signal: AbortSignal,
+): Promise<{ ended: Promise<void> }> {
+  return watchCancels(db, (operationId) => running.abort(operationId, cancelled()), signal);
+}
+
+/** Rings for every operation that should be worked on and is not: new ones whose doorbell Redis lost, and orphans. */
+export async function reconcile(
+  db: Db,
+  hostId: string,
+  running: Running,
+  ring: (jobs: readonly JobRef[]) => Promise<void>,
+): Promise<void> {
+  const runnable = await listRunnable(db, [hostId]);
+  await ring(runnable.filter(({ operationId }) => !running.has(operationId)));
+}
