@@ -51,6 +51,11 @@ export interface ConformanceRig {
   processes(): Promise<number>;
   /** Makes the store too full for a full clone, until the returned function is called. Left out: can't be done here. */
   fillStore?(): Promise<() => Promise<void>>;
+  /**
+   * Puts a file of someone else's, with some content, at a path where a plan wants to make one; the returned function
+   * takes it away. Left out: the driver's names can't be met by chance.
+   */
+  placeFile?(path: string): Promise<() => Promise<void>>;
   /** Whether a guest made by `makeSource` has a guest agent that answers; false skips the cases that wait for one. */
   readonly hasAgent: boolean;
   /** Removes everything the rig and the cases made. */

@@ -99,6 +99,12 @@ export async function makeSimulatedRig(): Promise<ConformanceRig> {
       });
       return () => host.change((state) => void (state.totalBytes = total));
     },
+    async placeFile(path) {
+      await host.change((state) => {
+        state.files[path] = { content: digestOf('theirs'), virtualBytes: MIB, allocatedBytes: MIB };
+      });
+      return () => host.change((state) => void delete state.files[path]);
+    },
     destroy: () => Promise.resolve(),
   };
 }

@@ -60,7 +60,7 @@ const never = new AbortController().signal;
 export async function planOf(
   driver: AnyDriver,
   request: OperationRequest,
-  seed = request.kind,
+  seed: string = request.kind,
 ): Promise<Plan> {
   const facts = await driver.inspect(request, never);
   const plan: Plan = JSON.parse(JSON.stringify(driver.plan(request, facts, seededIds(seed))));

@@ -1,7 +1,8 @@
 /** Cases: a worker that dies anywhere, resuming, undoing, cancelling. */
-import { describe, expect, it } from 'vitest';
-import type { OperationRequest, Plan } from '../../../src/driver.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { GuestRef, OperationRequest, Plan } from '../../../src/driver.ts';
 import { MemoryJournal } from '../journal.ts';
+import type { ConformanceRig } from '../rig.ts';
 import type { Stage } from '../suite.ts';
 import {
   cloneOf,
@@ -24,6 +25,8 @@ import { baseOf, linkedOf } from './base.ts';
 /** A kind of plan: how to get it, what it comes to, how to be rid of it. */
 interface Flavour {
   name: string;
+  /** Why the driver can't do it at all. */
+  unable?(stage: Stage): string | undefined;
   /** Makes what the plan needs; returns the request and how to take that away again. */
   prepare(stage: Stage): Promise<{ request: OperationRequest; clean: () => Promise<void> }>;
   state(stage: Stage, plan: Plan): Promise<unknown>;
@@ -32,6 +35,16 @@ interface Flavour {
 
 const cloneState = (stage: Stage, plan: Plan): Promise<unknown> => stateOf(stage.rig, plan.guest?.name ?? '');
 const cloneDestroy = (stage: Stage, plan: Plan): Promise<void> => destroyClone(stage.rig, plan);
+
+const RUNNING = 'cut-source';
+const runningSources = new WeakMap<ConformanceRig, Promise<GuestRef>>();
+
+/** One running source per rig: it takes a while to start and stays as it is. */
+function runningSource(rig: ConformanceRig): Promise<GuestRef> {
+  const made = runningSources.get(rig) ?? rig.makeSource({ name: RUNNING, running: true });
+  runningSources.set(rig, made);
+  return made;
+}
 
 const flavours: Flavour[] = [
   {
@@ -49,6 +62,25 @@ const flavours: Flavour[] = [
         clean: () => Promise.resolve(),
       }),
     state: cloneState,
+    destroy: cloneDestroy,
+  },
+  {
+    name: 'full clone of a running guest',
+    unable({ rig }) {
+      const can = rig.driver().info.capabilities.full.running;
+      return can === true ? undefined : can.why;
+    },
+    prepare: async ({ rig }) => ({
+      request: cloneOf(await runningSource(rig), 'cut-running'),
+      clean: () => Promise.resolve(),
+    }),
+    // Its content is of another moment each time.
+    state: async ({ rig }, plan) => ({
+      host: await snapshot(rig),
+      definition: await rig.definition(plan.guest?.name ?? ''),
+      source: await rig.definition(RUNNING),
+      sourceRuns: await rig.isRunning(RUNNING),
+    }),
     destroy: cloneDestroy,
   },
   {
@@ -81,6 +113,11 @@ const flavours: Flavour[] = [
 
 export function crashCases(stage: () => Stage): void {
   describe.each(flavours)('$name', (flavour) => {
+    beforeEach(({ skip }) => {
+      const why = flavour.unable?.(stage());
+      if (why !== undefined) skip(why);
+    });
+
     /** Runs `each` for every step; before and after it the host is as it was. */
     const forEachStep = async (
       each: (plan: Plan, step: number, uncut: unknown) => Promise<void>,

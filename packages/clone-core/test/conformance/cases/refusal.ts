@@ -95,4 +95,24 @@ export function refusalCases(stage: () => Stage): void {
     expect(await rig.content('contested')).toEqual(content);
     await destroyClone(rig, theirs);
   });
+
+  it('a file that someone else put where the plan makes one: it fails, and theirs is not touched', async ({
+    skip,
+  }) => {
+    const { rig, source } = stage();
+    if (!rig.placeFile) skip('names that this driver makes up can’t be met by chance');
+    const plan = await planOf(rig.driver(), cloneOf(source, 'blocked'));
+    const path = plan.creates.find((made) => made.type === 'file')?.name ?? '';
+    const takeAway = await rig.placeFile?.(path);
+    const before = await snapshot(rig);
+    const content = await rig.fileContent(path);
+    expect(await perform(rig.driver(), plan)).toMatchObject({
+      state: 'failed',
+      error: { code: 'in-use' },
+      undo: { leftBehind: [] },
+    });
+    expect(await snapshot(rig)).toEqual(before);
+    expect(await rig.fileContent(path)).toBe(content);
+    await takeAway?.();
+  });
 }
