@@ -38,7 +38,7 @@ export class ProgressMeter {
     if (this.rate !== undefined) {
       report.rate = Math.round(this.rate);
       if (progress.totalBytes !== undefined && this.rate > 0) {
-        report.secondsLeft = Math.round(((progress.totalBytes - doneBytes) / this.rate) * 10) / 10;
+        report.secondsLeft = Math.round((Math.max(0, progress.totalBytes - doneBytes) / this.rate) * 10) / 10;
       }
     }
     if (progress.note !== undefined) report.note = progress.note;

@@ -71,7 +71,7 @@ export async function perform(
   driver: Pick<AnyDriver, 'steps'>,
   plan: Plan,
   journal = new MemoryJournal(),
-  signal = never,
+  signal = new AbortController().signal,
   from?: StartingPoint,
 ): Promise<Outcome> {
   return execute(plan, driver, journal, { operationId: 'conformance', signal, ...(from ? { from } : {}) });
@@ -189,5 +189,8 @@ export async function stateOf(rig: ConformanceRig, name: string): Promise<unknow
 /** Undo of all steps from the last, as execute would do it. */
 export async function undoAll(driver: AnyDriver, plan: Plan): Promise<Outcome> {
   const journal = new MemoryJournal();
-  return perform(driver, plan, journal, never, { nextStep: plan.steps.length, undoing: { cancelled: true } });
+  return perform(driver, plan, journal, undefined, {
+    nextStep: plan.steps.length,
+    undoing: { cancelled: true },
+  });
 }

@@ -8,6 +8,9 @@ export interface Clock {
   sleep(ms: number, signal: AbortSignal): Promise<void>;
 }
 
+/** Longest delay a timer of Node takes, milliseconds. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
 /** Time that runs `factor` times as fast as real time. */
 export function scaledClock(factor: number): Clock {
   const startedReal = Date.now();
@@ -15,7 +18,7 @@ export function scaledClock(factor: number): Clock {
     now: () => startedReal + (Date.now() - startedReal) * factor,
     sleep: (ms, signal) =>
       abortable(signal, (done) => {
-        const timer = setTimeout(done, ms / factor);
+        const timer = setTimeout(done, Math.min(ms / factor, LONGEST_TIMER));
         return () => clearTimeout(timer);
       }),
   };
