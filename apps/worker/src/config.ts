@@ -1,10 +1,14 @@
 /** The worker's configuration: environment variables, each with one clear sentence when it is wrong. */
 import { hostIdSchema, hypervisorKinds } from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
+import type { SimulatedConfig } from '@offshoot/clone-core/drivers';
 import { hostname } from 'node:os';
 import { z } from 'zod';
 
 const count = (fallback: number) => z.coerce.number().int().min(1).max(64).default(fallback);
+
+/** Its fields are the driver's business. */
+const simulatedSchema: z.ZodType<SimulatedConfig> = z.looseObject({});
 
 const schema = z
   .object({
@@ -30,7 +34,17 @@ const schema = z
     /** SHA256:… as `ssh-keygen -lf` prints it. */
     OFFSHOOT_SSH_HOST_KEY: z.string().startsWith('SHA256:').optional(),
     /** JSON with the simulated driver's options, for `OFFSHOOT_HOST_KIND=simulated`. */
-    OFFSHOOT_SIMULATED: z.string().optional(),
+    OFFSHOOT_SIMULATED: z
+      .string()
+      .transform((text, context): SimulatedConfig => {
+        try {
+          return simulatedSchema.parse(JSON.parse(text));
+        } catch (error) {
+          context.addIssue({ code: 'custom', message: `OFFSHOOT_SIMULATED is not JSON of the simulated driver’s options: ${error instanceof Error ? error.message : String(error)}` });
+          return z.NEVER;
+        }
+      })
+      .optional(),
     OFFSHOOT_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   })
   .superRefine((env, context) => {

@@ -23,7 +23,7 @@ export async function openHost(config: WorkerConfig): Promise<ServedHost> {
       accelerator: config.OFFSHOOT_ACCELERATOR,
       ...(config.OFFSHOOT_SIMULATED === undefined
         ? {}
-        : { simulated: JSON.parse(config.OFFSHOOT_SIMULATED) }),
+        : { simulated: config.OFFSHOOT_SIMULATED }),
     },
     shell,
   );

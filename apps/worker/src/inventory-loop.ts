@@ -20,8 +20,15 @@ export interface InventoryLoop {
 }
 
 /** Starts looking, at once, every few seconds and soon after every change that the host tells of. */
-export function keepInventory(db: Db, host: ServedHost, signal: AbortSignal, log: Logger): InventoryLoop {
+export function keepInventory(
+  db: Db,
+  host: ServedHost,
+  onDuty: () => boolean,
+  signal: AbortSignal,
+  log: Logger,
+): InventoryLoop {
   const look = async (): Promise<void> => {
+    if (!onDuty()) return;
     const since = new Date();
     try {
       const patience = AbortSignal.timeout(PATIENCE_MS);

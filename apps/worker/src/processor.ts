@@ -24,6 +24,8 @@ export interface ProcessorParts {
   driver: AnyDriver;
   workerId: string;
   running: Running;
+  /** Whether this worker holds its host's lock: without it nothing new is claimed. */
+  onDuty(): boolean;
   /** Aborted when the worker stops: work is given back, not undone. */
   stopping: AbortSignal;
   /** Rings for operations that waited for this one. */
@@ -39,7 +41,7 @@ export const cancelled = (): OffshootError => new OffshootError('cancelled', { p
 export function createProcessor(parts: ProcessorParts): (operationId: string) => Promise<void> {
   const { db, workerId, running, stopping, log } = parts;
   return async (operationId) => {
-    if (stopping.aborted || running.has(operationId)) return;
+    if (stopping.aborted || running.has(operationId) || !parts.onDuty()) return;
     const held = await claim(db, { operationId, workerId });
     if (!held) return;
     const signal = running.add(held);
@@ -99,7 +101,10 @@ async function planAfresh(
     plan = driver.plan(request, await driver.inspect(request, signal), randomIds);
     if (signal.aborted) throw toOffshootError(signal.reason);
   } catch (thrown) {
-    return endedBeforePlan(toOffshootError(signal.aborted ? signal.reason : thrown));
+    const error = toOffshootError(signal.aborted ? signal.reason : thrown);
+    // Aborted by anything but a cancel: the worker stops, or has lost the claim. The operation is for another.
+    if (signal.aborted && error.code !== 'cancelled') throw error;
+    return endedBeforePlan(error);
   }
   if (held.agreedFingerprint !== null && held.agreedFingerprint !== plan.fingerprint) {
     await markStale(
@@ -117,9 +122,8 @@ async function planAfresh(
   return { plan };
 }
 
-/** Nothing was begun: there is nothing to undo. Anything but a cancel or a refusal is for another worker. */
+/** Nothing was begun: there is nothing to undo. */
 function endedBeforePlan(error: OffshootError): Outcome {
   if (error.code === 'cancelled') return { state: 'cancelled', undo: { undone: [], leftBehind: [] } };
-  if (error.code === 'lost-claim') throw error;
   return { state: 'failed', error, undo: { undone: [], leftBehind: [] }, result: {} };
 }

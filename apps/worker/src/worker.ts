@@ -1,7 +1,7 @@
 /** One worker for one host, put together from its parts. */
 import { lanes, type Lane } from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
-import { openDatabase } from '@offshoot/db/client';
+import { openDatabase, type Db } from '@offshoot/db/client';
 import { registerHost, reportHost } from '@offshoot/db/inventory';
 import { giveBack } from '@offshoot/db/operations';
 import type { JobRef } from '@offshoot/db/types';
@@ -11,7 +11,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { WorkerConfig } from './config.ts';
-import { lockHost, type HostLock } from './host-lock.ts';
+import { takeDuty } from './duty.ts';
 import { openHost } from './host.ts';
 import { keepInventory } from './inventory-loop.ts';
 import { previewClone } from './preview.ts';
@@ -40,10 +40,9 @@ export async function runWorker(
   const running = new Running();
   const stopping = new AbortController();
   const workerId = `${config.OFFSHOOT_HOST_ID}/${process.pid}/${randomUUID().slice(0, 8)}`;
-  let lock: HostLock | undefined;
+  const duty = takeDuty(db, host.id, running, stopping.signal, log);
   try {
-    lock = await lockHost(config.DATABASE_URL, host.id, stop, log);
-    if (!lock) return;
+    if (!(await duty.begun(stop))) return;
     await registerHost(db, {
       id: host.id,
       name: config.OFFSHOOT_HOST_NAME,
@@ -62,12 +61,13 @@ export async function runWorker(
         }
       }
     };
-    const inventory = keepInventory(db, host, stopping.signal, log);
+    const inventory = keepInventory(db, host, () => duty.held, stopping.signal, log);
     const operation = createProcessor({
       db,
       driver: host.driver,
       workerId,
       running,
+      onDuty: () => duty.held,
       stopping: stopping.signal,
       ring,
       changed: inventory.changed,
@@ -78,7 +78,9 @@ export async function runWorker(
     const reconciler = every(
       RECONCILE_MS,
       'reconciling',
-      () => reconcile(db, host.id, running, ring),
+      async () => {
+        if (duty.held) await reconcile(db, host.id, running, ring);
+      },
       stopping.signal,
       log,
     );
@@ -99,52 +101,42 @@ export async function runWorker(
     );
     await Promise.all([inventory.now(), reconciler.now()]);
     onReady();
-    await ended(stop, lock, config, host.id, log, (next) => {
-      lock = next;
-    });
-    const reason = new OffshootError('lost-claim', {
+    await aborted(stop);
+    const reason = new OffshootError('busy', {
       publicMessage: 'The worker stops; another one goes on.',
+      retryable: true,
     });
     stopping.abort(reason);
-    running.abortAll(
-      new OffshootError('busy', { publicMessage: 'The worker stops; another one goes on.', retryable: true }),
-    );
+    running.abortAll(reason);
     await Promise.race([
       Promise.all(servers.map((server) => server.close())),
       sleep(STOP_PATIENCE_MS, undefined, { ref: false }),
     ]);
     const left = running.claims();
     if (left.length > 0) await giveBack(db, left, { totalMs: 2000 });
-    await reportHost(db, host.id, { problem: 'Its worker was stopped.' });
+    await sayGoodbye(db, host.id, log);
     await cancels.ended;
   } finally {
     stopping.abort();
-    await lock?.release();
+    await duty.ended;
     await queues.close();
     await host.shell.close();
     await db.close();
   }
 }
 
-/** Resolves when told to stop. A lock lost in a restart of PostgreSQL is taken again; someone else having it ends us. */
-async function ended(
-  stop: AbortSignal,
-  first: HostLock,
-  config: WorkerConfig,
-  hostId: string,
-  log: Logger,
-  keep: (lock: HostLock) => void,
-): Promise<void> {
-  const told = new Promise<'stop'>((resolve) => {
-    if (stop.aborted) resolve('stop');
-    stop.addEventListener('abort', () => resolve('stop'), { once: true });
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve(), { once: true });
   });
-  for (let lock = first; ;) {
-    if ((await Promise.race([told, lock.lost.then(() => 'lost' as const)])) === 'stop') return;
-    log.warn('the lock on the host was lost with its connection; taking it again');
-    const next = await lockHost(config.DATABASE_URL, hostId, stop, log);
-    if (!next) return;
-    keep(next);
-    lock = next;
+}
+
+/** Tells the Hosts page at once; without a database it learns from the heartbeat's silence. */
+async function sayGoodbye(db: Db, hostId: string, log: Logger): Promise<void> {
+  try {
+    await reportHost(db, hostId, { problem: 'Its worker was stopped.' });
+  } catch (error) {
+    log.warn({ err: error }, 'the stop could not be reported');
   }
 }

@@ -201,12 +201,12 @@ export async function heartbeat(db: Db, workerId: string): Promise<HeldOperation
 }
 
 /** Operations of these hosts that a worker should be at: queued ones, and those whose worker has gone. Oldest first. */
-export async function listRunnable(db: Db, hostIds: readonly string[]): Promise<JobRef[]> {
+export async function listRunnable(db: Db, hostIds: readonly string[], limit = 200): Promise<JobRef[]> {
   const { rows } = await db.pool.query<JobRef>(
-    `SELECT "id" AS "operationId", "hostId", "lane" FROM "operation" WHERE "hostId" = ANY($1::text[]) AND ("state" = 'queued'
+    `SELECT "id" AS "operationId", "hostId", "lane", "attempts" AS "attempt" FROM "operation" WHERE "hostId" = ANY($1::text[]) AND ("state" = 'queued'
        OR ("state" IN ('running', 'undoing') AND ("claimToken" IS NULL OR "heartbeatAt" < clock_timestamp() - make_interval(secs => $2))))
-     ORDER BY "id"`,
-    [hostIds, CLAIM_EXPIRES_SECONDS],
+     ORDER BY "id" LIMIT $3`,
+    [hostIds, CLAIM_EXPIRES_SECONDS, limit],
   );
   return rows;
 }

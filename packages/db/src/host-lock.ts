@@ -49,7 +49,7 @@ export async function holdHost(db: Pick<Db, 'url'>, hostId: string, callbacks: H
       await client.end();
     } catch (error) {
       callbacks.onBroken(error instanceof Error ? error : new Error(String(error)));
-      await Promise.race([client.end(), sleep(RECONNECT_MS)]);
+      await Promise.race([client.end(), sleep(RECONNECT_MS, undefined, { ref: false })]);
       await pause(RECONNECT_MS);
     }
   }

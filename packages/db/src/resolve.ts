@@ -4,9 +4,14 @@ import type { DriverSource, GuestRef, OperationRequest } from '@offshoot/clone-c
 import { OffshootError } from '@offshoot/clone-core/errors';
 import type { Claim } from './claims.ts';
 import type { Db } from './client.ts';
+import { persistently } from './transaction.ts';
 
 /** The driver's request for a claimed operation. Throws `source-missing` or `not-found` when rows are gone. */
-export async function resolveRequest(db: Db, held: Pick<Claim, 'request' | 'guestId' | 'title'>): Promise<OperationRequest> {
+export function resolveRequest(db: Db, held: Pick<Claim, 'request' | 'guestId' | 'title'>): Promise<OperationRequest> {
+  return persistently(() => resolve(db, held));
+}
+
+async function resolve(db: Db, held: Pick<Claim, 'request' | 'guestId' | 'title'>): Promise<OperationRequest> {
   const { request } = held;
   switch (request.kind) {
     case 'clone':

@@ -41,6 +41,8 @@ export interface JobRef {
   operationId: string;
   hostId: string;
   lane: Lane;
+  /** How often it was claimed before: a later attempt needs a doorbell of its own. */
+  attempt?: number;
 }
 
 export interface BatchResult {

@@ -1,0 +1,104 @@
+/**
+ * What a test of the whole way needs: a private PostgreSQL and Redis, and real worker processes. Reused by the tests
+ * of real hypervisors: pass another environment to `startWorker`.
+ */
+import { fork, type ChildProcess } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { openDatabase, type Db } from '@offshoot/db/client';
+import { freshDatabase } from '@offshoot/db/testing/postgres';
+import { openQueues, type Queues } from '@offshoot/queue/jobs';
+import { startRedis, type TestRedis } from '@offshoot/queue/testing/redis';
+
+export { startPostgres, type TestServer } from '@offshoot/db/testing/postgres';
+export { startRedis, type TestRedis } from '@offshoot/queue/testing/redis';
+
+export interface TestWorker {
+  pid: number;
+  /** Resolves when it serves its host; rejects when it ends before. */
+  ready: Promise<void>;
+  /** Everything it logged so far. */
+  log(): string;
+  /** KILL: it gets no chance to tidy up. */
+  kill(): Promise<void>;
+  /** TERM; resolves with its exit code. */
+  stop(): Promise<number | null>;
+  exited: Promise<number | null>;
+}
+
+const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+
+/** Starts a worker process from source. `env` is the whole of its configuration (PATH is added). */
+export function startWorker(env: Readonly<Record<string, string>>): TestWorker {
+  const child: ChildProcess = fork(main, [], {
+    execArgv: ['--import', 'tsx'],
+    env: { PATH: process.env['PATH'], TMPDIR: process.env['TMPDIR'], ...env },
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  });
+  let text = '';
+  child.stdout?.on('data', (chunk: Buffer) => (text += chunk.toString()));
+  child.stderr?.on('data', (chunk: Buffer) => (text += chunk.toString()));
+  const exited = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
+  const ready = new Promise<void>((resolve, reject) => {
+    child.on('message', () => resolve());
+    void exited.then((code) => reject(new Error(`the worker ended with ${code} before it was ready:\n${text}`)));
+  });
+  // Only who waits for it cares.
+  ready.catch(() => undefined);
+  const end = (signal: NodeJS.Signals): Promise<number | null> => {
+    if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+    return exited;
+  };
+  return {
+    pid: child.pid ?? 0,
+    ready,
+    exited,
+    log: () => text,
+    stop: () => end('SIGTERM'),
+    async kill() {
+      await end('SIGKILL');
+    },
+  };
+}
+
+export interface Rig {
+  db: Db;
+  queues: Queues;
+  redis: TestRedis;
+  /** Starts a worker of host `h1` on this rig's services, and waits until it serves. */
+  worker(env?: Readonly<Record<string, string>>): Promise<TestWorker>;
+  /** As `worker`, without waiting. */
+  launch(env?: Readonly<Record<string, string>>): TestWorker;
+  close(): Promise<void>;
+}
+
+/** A fresh database on the given PostgreSQL, a Redis of its own, and workers with the given configuration. */
+export async function openRig(postgresUrl: string, hostEnv: Readonly<Record<string, string>>): Promise<Rig> {
+  const database = await freshDatabase(postgresUrl);
+  const redis = await startRedis();
+  const db = openDatabase(database.url);
+  const queues = openQueues(redis.url);
+  const workers: TestWorker[] = [];
+  const launch: Rig['launch'] = (env = {}) => {
+    const worker = startWorker({ DATABASE_URL: database.url, REDIS_URL: redis.url, OFFSHOOT_HOST_ID: 'h1', OFFSHOOT_HOST_NAME: 'Host 1', ...hostEnv, ...env });
+    workers.push(worker);
+    return worker;
+  };
+  return {
+    db,
+    queues,
+    redis,
+    launch,
+    async worker(env) {
+      const worker = launch(env);
+      await worker.ready;
+      return worker;
+    },
+    async close() {
+      await Promise.all(workers.map((worker) => worker.kill()));
+      await queues.close();
+      await db.close();
+      await database.drop();
+      await redis.close();
+    },
+  };
+}

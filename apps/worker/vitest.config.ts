@@ -1,0 +1,11 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    name: 'worker',
+    include: ['test/**/*.test.ts'],
+    globalSetup: ['../../packages/db/test/support/global-setup.ts'],
+    testTimeout: 90_000,
+    hookTimeout: 60_000,
+  },
+});

@@ -1,0 +1,115 @@
+import { randomUUID } from 'node:crypto';
+import { OffshootError } from '@offshoot/clone-core/errors';
+import type { ClonePreview, CloneRequest } from '@offshoot/clone-core/contract';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { openQueues, type Queues } from '../../src/jobs.ts';
+import { serveLane, type LaneServer } from '../../src/serve.ts';
+import { startRedis, type TestRedis } from '../support/redis.ts';
+
+let redis: TestRedis;
+const closing: { close(): Promise<void> }[] = [];
+
+beforeAll(async () => {
+  redis = await startRedis();
+});
+afterAll(() => redis.close());
+afterEach(async () => {
+  for (const part of closing.splice(0).toReversed()) await part.close();
+});
+
+const request: CloneRequest = {
+  source: { type: 'guest', id: randomUUID() },
+  mode: 'linked',
+  names: ['web-1'],
+  options: { start: false, waitForAgent: false, agentTimeoutSeconds: 5, tpm: 'new' },
+};
+const preview: ClonePreview = {
+  modes: [],
+  each: { summary: 's', estimates: { readBytes: 0, moveBytes: 0, storeBytes: 0, seconds: 0 }, notes: [], steps: [], fingerprint: 'f' },
+  count: 1,
+  total: { readBytes: 0, moveBytes: 0, storeBytes: 0, seconds: 0 },
+  fingerprint: 'f',
+  simulated: true,
+};
+
+function ringing(): Queues {
+  const queues = openQueues(redis.url);
+  closing.push(queues);
+  return queues;
+}
+
+function serving(hostId: string, part: Partial<LaneServer> = {}): void {
+  closing.push(
+    serveLane(redis.url, {
+      hostId,
+      lane: 'interactive',
+      concurrency: 2,
+      operation: () => Promise.resolve(),
+      preview: () => Promise.resolve(preview),
+      onError: () => undefined,
+      ...part,
+    }),
+  );
+}
+
+describe('doorbells', () => {
+  it('reach the worker, and the same attempt rung twice while it waits rings once', async () => {
+    const queues = ringing();
+    const job = { operationId: randomUUID(), hostId: 'h1', lane: 'interactive' as const };
+    await queues.enqueueOperation(job);
+    await queues.enqueueOperation(job);
+    expect(await queues.counts('h1')).toEqual({ interactive: { waiting: 1, active: 0 }, bulk: { waiting: 0, active: 0 } });
+    const heard = new Promise<string>((resolve) => {
+      serving('h1', { operation: async (operationId) => resolve(operationId) });
+    });
+    expect(await heard).toBe(job.operationId);
+  });
+
+  it('a job that ran can be rung again: nothing of it stays in Redis', async () => {
+    const queues = ringing();
+    const job = { operationId: randomUUID(), hostId: 'h2', lane: 'interactive' as const };
+    const heard: string[] = [];
+    serving('h2', { operation: async (operationId) => void heard.push(operationId) });
+    await queues.enqueueOperation(job);
+    await expect.poll(() => heard.length).toBe(1);
+    await expect.poll(async () => (await queues.counts('h2')).interactive.active).toBe(0);
+    await queues.enqueueOperation(job);
+    await expect.poll(() => heard.length).toBe(2);
+  });
+});
+
+describe('preview', () => {
+  it('comes back with the worker’s answer, or with the worker’s own error', async () => {
+    const queues = ringing();
+    serving('h3');
+    expect(await queues.preview('h3', request)).toEqual(preview);
+    serving('h4', {
+      preview: () => Promise.reject(new OffshootError('name-taken', { publicMessage: 'Taken.', field: 'names.0', remedy: 'Choose another.' })),
+    });
+    await expect(queues.preview('h4', request)).rejects.toMatchObject({ code: 'name-taken', field: 'names.0', remedy: 'Choose another.', publicMessage: 'Taken.' });
+  });
+
+  it('says that the host is unreachable when no worker answers', async () => {
+    await expect(ringing().preview('nobody', request, 300)).rejects.toMatchObject({ code: 'host-unreachable', retryable: true });
+  });
+});
+
+describe('without Redis', () => {
+  it('every call answers with a clear, retryable error instead of hanging; and works again when it is back', async () => {
+    const queues = ringing();
+    await queues.ping();
+    await redis.stopServer();
+    const away = { code: 'host-unreachable', retryable: true };
+    const job = { operationId: randomUUID(), hostId: 'h5', lane: 'bulk' as const };
+    await Promise.all([
+      expect(queues.ping()).rejects.toMatchObject(away),
+      expect(queues.enqueueOperation(job)).rejects.toMatchObject(away),
+      expect(queues.preview('h5', request)).rejects.toMatchObject(away),
+      expect(queues.counts('h5')).rejects.toMatchObject(away),
+    ]);
+    await redis.startServer();
+    await expect.poll(async () => queues.ping().then(() => 'ok', () => 'away'), { timeout: 5000 }).toBe('ok');
+    await queues.enqueueOperation(job);
+    expect((await queues.counts('h5')).bulk.waiting).toBe(1);
+  });
+});
