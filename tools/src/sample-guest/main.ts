@@ -1,7 +1,7 @@
 /** `tsx tools/src/sample-guest/main.ts [FOLDER]`: builds the sample guest there (default: .data) and prints its path. */
 import { toOffshootError } from '@offshoot/clone-core/errors';
 import { resolve } from 'node:path';
-import { ensureSampleImage } from './sample-image.ts';
+import { ensureSampleImage } from './build.ts';
 
 try {
   const image = await ensureSampleImage(resolve(process.argv[2] ?? '.data'), (line) =>

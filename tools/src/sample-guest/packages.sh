@@ -13,16 +13,10 @@ kernel_packages() {
   apt-cache show "linux-modules-$kernel_version" >/dev/null 2>&1 && echo "linux-modules-$kernel_version" || true
 }
 
-# Libraries that a package needs, and those they need.
+# Libraries that packages need, and those they need. One call: each reads apt's whole cache. Perl comes with a helper
+# of Debian's package scripts, which never run here.
 library_packages() {
-  local queue=("$@") seen=' ' package dependency
-  while [ ${#queue[@]} -gt 0 ]; do
-    package=${queue[0]}; queue=("${queue[@]:1}")
-    while read -r dependency; do
-      case $seen in *" $dependency "*) continue ;; esac
-      seen="$seen$dependency "; queue+=("$dependency"); echo "$dependency"
-    done < <(apt-cache depends --important "$package" | sed -n 's/^ *\(Pre\)\{0,1\}Depends: \(lib[^ <>:]*\|zlib1g\).*$/\2/p')
-  done
+  apt-cache depends --recurse --important "$@" | grep -E '^(lib|zlib1g)' | grep -v perl | sort -u
 }
 
 fetch_packages() {

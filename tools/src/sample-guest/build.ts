@@ -3,7 +3,7 @@
  * distribution packages, so that a first clone needs no download from anywhere else.
  */
 import { OffshootError } from '@offshoot/clone-core/errors';
-import { execa, ExecaError } from 'execa';
+import { execa } from 'execa';
 import { createHash } from 'node:crypto';
 import { access, mkdir, readdir, readFile, unlink } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
@@ -56,23 +56,15 @@ async function builderVersion(): Promise<string> {
 }
 
 async function build(image: string, onLine: (line: string) => void): Promise<void> {
-  try {
-    const building = execa('bash', [join(here, 'build.sh'), image], {
-      stdin: 'ignore',
-      env: { LC_ALL: 'C' },
-    });
-    for await (const line of building) onLine(line);
-  } catch (error) {
-    const stderr =
-      error instanceof ExecaError && typeof error.stderr === 'string' ? error.stderr.trim() : String(error);
-    throw new OffshootError('command-failed', {
-      publicMessage: `The sample guest could not be built: ${lastLines(stderr, 3)}`,
-      remedy:
-        'Check that apt works on this machine (apt-get update) and that there is 300 MB of free space, then start again.',
-      cause: error,
-      context: { stderr },
-    });
-  }
+  const building = execa('bash', [join(here, 'build.sh'), image], { stdin: 'ignore', env: { LC_ALL: 'C' }, reject: false });
+  for await (const line of building) onLine(line);
+  const { failed, stderr } = await building;
+  if (!failed) return;
+  throw new OffshootError('command-failed', {
+    publicMessage: `The sample guest could not be built: ${lastLines(stderr.trim(), 3)}`,
+    remedy: 'Check that apt works on this machine (apt-get update) and that there is 300 MB of free space, then start again.',
+    context: { stderr },
+  });
 }
 
 async function requirePrograms(): Promise<void> {
