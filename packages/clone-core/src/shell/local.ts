@@ -16,6 +16,7 @@ import {
 } from './failures.ts';
 import { localFiles } from './local-files.ts';
 import type { RunOptions, RunResult, Shell } from './shell.ts';
+import { splitLines } from './split-lines.ts';
 
 const WHERE = 'this machine';
 /** A process that KILL does not end within this time (it hangs in the kernel) is given up on, milliseconds. */
@@ -188,7 +189,7 @@ async function* lines(argv: readonly string[], { signal }: { signal: AbortSignal
   signal.addEventListener('abort', stop, { once: true });
   let whole = false;
   try {
-    yield* splitLines(child.stdout, signal, argv);
+    if (child.stdout) yield* splitLines(child.stdout, signal, { argv, where: WHERE });
     whole = true;
   } finally {
     signal.removeEventListener('abort', stop);
@@ -197,25 +198,4 @@ async function* lines(argv: readonly string[], { signal }: { signal: AbortSignal
     if (whole && !signal.aborted)
       judge({ argv, code: end.code, endedBy: end.signal, stdout: '', stderr: err.text }, [0]);
   }
-}
-
-async function* splitLines(
-  stream: NodeJS.ReadableStream | null,
-  signal: AbortSignal,
-  argv: readonly string[],
-): AsyncGenerator<string> {
-  if (!stream) return;
-  stream.setEncoding('utf8');
-  let rest = '';
-  try {
-    for await (const chunk of stream) {
-      const parts = (rest + String(chunk)).split('\n');
-      rest = parts.pop() ?? '';
-      if (rest.length > MAX_COLLECTED) throw tooMuchOutput(argv, WHERE);
-      yield* parts;
-    }
-  } catch (thrown) {
-    if (!signal.aborted) throw thrown; // an abort closes the stream under the loop
-  }
-  if (rest !== '' && !signal.aborted) yield rest;
 }
