@@ -1,0 +1,9 @@
+import { notFound } from 'next/navigation';
+import { TemplatePage } from '../../../../components/template/TemplatePage.tsx';
+import { idSchema } from '../../../../lib/id.ts';
+
+export default async function Page({ params }: { params: Promise<{ id: string }> }) {
+  const id = idSchema.safeParse((await params).id);
+  if (!id.success) notFound();
+  return <TemplatePage id={id.data} />;
+}

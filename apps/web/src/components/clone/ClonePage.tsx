@@ -1,0 +1,208 @@
+'use client';
+
+import { Box, Button, Grid, Group, Stack, Text } from '@mantine/core';
+import { useDebouncedValue } from '@mantine/hooks';
+import type { ModeChoice } from '@offshoot/clone-core/contract';
+import { keepPreviousData, skipToken, useMutation, useQuery } from '@tanstack/react-query';
+import { useRouter } from 'next/navigation';
+import { useEffect, useMemo, useState } from 'react';
+import { useIdempotencyKey } from '../../lib/key.ts';
+import { publicError, useTRPC } from '../../lib/trpc.ts';
+import { Failed, PageTitle, Problem, SkeletonRows } from '../display/Blocks.tsx';
+import { emptyForm, nameAtFault, readForm, suggestName, type CloneForm } from './form.ts';
+import { KindField } from './KindField.tsx';
+import { NamesField } from './NamesField.tsx';
+import { NoSources } from './NoSources.tsx';
+import { OptionsFields } from './OptionsFields.tsx';
+import { PreviewPanel } from './PreviewPanel.tsx';
+import { SourceField } from './SourceField.tsx';
+import { useSources } from './useSources.ts';
+
+/** What will I get? One page from source to clone. */
+export function ClonePage({ initialSource }: { initialSource: string | null }) {
+  const sources = useSources();
+  if (sources.error) return <Failed error={sources.error} retry={sources.refetch} />;
+  if (sources.loading)
+    return (
+      <>
+        <PageTitle title="New clone" />
+        <SkeletonRows rows={6} height={84} />
+      </>
+    );
+  const all = [...sources.templates, ...sources.guests];
+  if (all.length === 0)
+    return (
+      <>
+        <PageTitle title="New clone" />
+        <NoSources />
+      </>
+    );
+  const linked = all.find(
+    (choice) => choice.value === initialSource || choice.aliases.includes(initialSource ?? ''),
+  );
+  return (
+    <Form
+      sources={sources}
+      initial={linked ?? (initialSource === null ? (sources.templates[0] ?? null) : null)}
+      gone={initialSource !== null && !linked}
+    />
+  );
+}
+
+type Sources = ReturnType<typeof useSources>;
+
+function Form({
+  sources,
+  initial,
+  gone,
+}: {
+  sources: Sources;
+  initial: Sources['guests'][number] | null;
+  gone: boolean;
+}) {
+  const trpc = useTRPC();
+  const router = useRouter();
+  const [form, setForm] = useState<CloneForm>(() => ({
+    ...emptyForm,
+    source: initial?.source ?? null,
+    pattern: initial ? suggestName(initial.name) : '',
+  }));
+  const [chosen, setChosen] = useState(initial);
+  const change = (part: Partial<CloneForm>): void => setForm((old) => ({ ...old, ...part }));
+  const read = useMemo(() => readForm(form), [form]);
+  const asked = useMemo(() => JSON.stringify(read.request ?? null), [read.request]);
+  const [settled] = useDebouncedValue(asked, 300);
+  const request = useMemo(
+    () => (settled === 'null' ? undefined : (JSON.parse(settled) as NonNullable<typeof read.request>)),
+    [settled],
+  );
+  const preview = useQuery({
+    ...trpc.preview.clone.queryOptions(request ?? skipToken),
+    placeholderData: keepPreviousData,
+    staleTime: 10_000,
+    retry: false,
+  });
+  // The key belongs to what is asked for: another request is another click.
+  const [key, renewKey] = useIdempotencyKey();
+  useEffect(renewKey, [asked, renewKey]);
+  const clone = useMutation(
+    trpc.operation.create.clone.mutationOptions({
+      onSuccess: ({ batchId, operationIds }) => {
+        const [only] = operationIds;
+        router.push(
+          operationIds.length === 1 && only !== undefined
+            ? `/operations/${only}`
+            : `/operations/batch/${batchId}`,
+        );
+      },
+    }),
+  );
+  const current =
+    settled === asked && request !== undefined && preview.isSuccess && !preview.isPlaceholderData;
+  const modes: readonly ModeChoice[] | undefined = preview.data?.modes;
+  const refusal = clone.error
+    ? publicError(clone.error)
+    : preview.error && settled === asked
+      ? publicError(preview.error)
+      : undefined;
+  const wrongName = nameAtFault(refusal?.field, read.names);
+  const submit = (): void => {
+    if (read.request && current)
+      clone.mutate({
+        idempotencyKey: key,
+        request: read.request,
+        agreedFingerprint: preview.data.fingerprint,
+      });
+  };
+  const last = clone.data?.operationIds.length ?? 0;
+  return (
+    <>
+      <PageTitle title="New clone" />
+      {gone ? (
+        <Box mb="md">
+          <Problem
+            error={{
+              code: 'not-found',
+              message: 'The source of this link is gone.',
+              remedy: 'Pick another one.',
+              retryable: false,
+            }}
+          />
+        </Box>
+      ) : null}
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          submit();
+        }}
+      >
+        <Grid gap="xl">
+          <Grid.Col span={{ base: 12, md: 7 }}>
+            <Stack gap="lg">
+              <SourceField
+                sources={sources}
+                value={chosen?.value ?? null}
+                onChange={(choice) => {
+                  setChosen(choice);
+                  change({
+                    source: choice.source,
+                    network: null,
+                    tpm: 'new',
+                    pattern:
+                      form.pattern === '' || form.pattern === suggestName(chosen?.name ?? '')
+                        ? suggestName(choice.name)
+                        : form.pattern,
+                  });
+                  clone.reset();
+                }}
+              />
+              <KindField value={form.mode} modes={modes} onChange={(mode) => change({ mode })} />
+              <NamesField
+                form={form}
+                read={read}
+                wrong={wrongName === undefined ? undefined : refusal?.message}
+                onChange={(part) => {
+                  change(part);
+                  clone.reset();
+                }}
+              />
+              <OptionsFields
+                form={form}
+                problems={read.problems}
+                hostId={chosen?.hostId ?? null}
+                onChange={change}
+              />
+            </Stack>
+          </Grid.Col>
+          <Grid.Col span={{ base: 12, md: 5 }}>
+            <Stack gap="md" style={{ position: 'sticky', top: 72 }}>
+              <PreviewPanel
+                preview={preview.data}
+                ready={request !== undefined}
+                current={current}
+                error={refusal}
+                retry={() => {
+                  clone.reset();
+                  void preview.refetch();
+                }}
+              />
+              <Group justify="flex-end" gap="sm">
+                {current || refusal ? null : (
+                  <Text size="sm" c="dimmed">
+                    {read.request ? 'Working out what will happen…' : 'Pick a source and a name first.'}
+                  </Text>
+                )}
+                <Button variant="default" onClick={() => router.back()}>
+                  Cancel
+                </Button>
+                <Button type="submit" disabled={!current || last > 0} loading={clone.isPending}>
+                  {read.names.length > 1 ? `Clone ${read.names.length}` : 'Clone'}
+                </Button>
+              </Group>
+            </Stack>
+          </Grid.Col>
+        </Grid>
+      </form>
+    </>
+  );
+}

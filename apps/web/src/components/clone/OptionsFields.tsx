@@ -1,0 +1,117 @@
+'use client';
+
+import {
+  Box,
+  Checkbox,
+  Collapse,
+  Group,
+  NumberInput,
+  Select,
+  SimpleGrid,
+  Stack,
+  UnstyledButton,
+} from '@mantine/core';
+import { useDisclosure } from '@mantine/hooks';
+import { IconChevronRight } from '@tabler/icons-react';
+import { skipToken, useQuery } from '@tanstack/react-query';
+import { useTRPC } from '../../lib/trpc.ts';
+import type { CloneForm, FormProblems } from './form.ts';
+
+/** What most people leave as it is. */
+export function OptionsFields({
+  form,
+  problems,
+  hostId,
+  onChange,
+}: {
+  form: CloneForm;
+  problems: FormProblems;
+  hostId: string | null;
+  onChange: (part: Partial<CloneForm>) => void;
+}) {
+  const trpc = useTRPC();
+  const [opened, { toggle }] = useDisclosure(false);
+  const host = useQuery(trpc.host.get.queryOptions(hostId === null ? skipToken : { id: hostId }));
+  const networks = host.data?.facts?.networks ?? [];
+  const number = (value: number | string): number | '' => (value === '' ? '' : Number(value));
+  return (
+    <Stack gap="sm">
+      <Group gap="lg">
+        <Checkbox
+          label="Start it"
+          checked={form.start}
+          onChange={(event) => onChange({ start: event.currentTarget.checked })}
+        />
+        <Checkbox
+          label="Wait until its agent answers"
+          disabled={!form.start}
+          checked={form.start && form.waitForAgent}
+          onChange={(event) => onChange({ waitForAgent: event.currentTarget.checked })}
+        />
+      </Group>
+      <Box>
+        <UnstyledButton
+          onClick={toggle}
+          aria-expanded={opened}
+          style={{ display: 'inline-flex', alignItems: 'center', gap: 6, fontSize: 14, fontWeight: 600 }}
+        >
+          <IconChevronRight
+            size={16}
+            style={{ transform: opened ? 'rotate(90deg)' : undefined }}
+            aria-hidden
+          />{' '}
+          More options
+        </UnstyledButton>
+        <Collapse expanded={opened}>
+          <SimpleGrid cols={{ base: 1, xs: 2 }} mt="sm" spacing="sm">
+            <NumberInput
+              label="Processors"
+              placeholder="As the source"
+              value={form.vcpus}
+              onChange={(value) => onChange({ vcpus: number(value) })}
+              error={problems.vcpus}
+              allowDecimal={false}
+              min={1}
+              max={256}
+              clampBehavior="none"
+            />
+            <NumberInput
+              label="Memory (MiB)"
+              placeholder="As the source"
+              value={form.memoryMiB}
+              onChange={(value) => onChange({ memoryMiB: number(value) })}
+              error={problems.memoryMiB}
+              allowDecimal={false}
+              min={64}
+              step={128}
+              clampBehavior="none"
+            />
+            <Select
+              label="Network"
+              placeholder="As the source"
+              clearable
+              value={form.network}
+              onChange={(network) => onChange({ network })}
+              data={networks.map(({ name, active }) => ({
+                value: name,
+                label: active ? name : `${name} (not active)`,
+              }))}
+              nothingFoundMessage="The host reports no network."
+            />
+            <Select
+              label="TPM"
+              allowDeselect={false}
+              value={form.tpm}
+              onChange={(tpm) => onChange({ tpm: tpm === 'copy' ? 'copy' : 'new' })}
+              data={[
+                { value: 'new', label: 'A new, empty one' },
+                { value: 'copy', label: 'A copy of the source’s' },
+              ]}
+              description="Only for guests that have one."
+            />
+          </SimpleGrid>
+        </Collapse>
+      </Box>
+    </Stack>
+  );
+}

@@ -1,0 +1,109 @@
+/** The New clone form, as pure data: what is typed → a request, or what is wrong with it. */
+import {
+  expandNames,
+  guestNameSchema,
+  type CloneMode,
+  type CloneRequest,
+  type Source,
+} from '@offshoot/clone-core/contract';
+
+export interface CloneForm {
+  source: Source | null;
+  mode: CloneMode;
+  pattern: string;
+  /** As typed: empty while someone edits it. */
+  count: number | '';
+  start: boolean;
+  waitForAgent: boolean;
+  vcpus: number | '';
+  memoryMiB: number | '';
+  network: string | null;
+  tpm: 'new' | 'copy';
+}
+
+export const emptyForm: CloneForm = {
+  source: null,
+  mode: 'linked',
+  pattern: '',
+  count: 1,
+  start: true,
+  waitForAgent: true,
+  vcpus: '',
+  memoryMiB: '',
+  network: null,
+  tpm: 'new',
+};
+
+export type FormField = 'source' | 'pattern' | 'count' | 'vcpus' | 'memoryMiB';
+export type FormProblems = Partial<Record<FormField, string>>;
+
+export interface ReadForm {
+  /** The names it makes so far, also when something else is wrong. */
+  names: string[];
+  problems: FormProblems;
+  /** Set when nothing is wrong. */
+  request: CloneRequest | undefined;
+}
+
+/** Reads the form. Problems are for fields that hold something wrong; an untouched empty one only keeps the request away. */
+export function readForm(form: CloneForm): ReadForm {
+  const problems: FormProblems = {};
+  const typed = form.pattern.trim() !== '';
+  const expansion = form.count === '' ? { names: [] } : expandNames(form.pattern, form.count);
+  if (form.count === '') problems.count = 'How many?';
+  else if (expansion.problem !== undefined) {
+    const aboutCount = expandNames('a', form.count).problem;
+    if (aboutCount !== undefined) problems.count = aboutCount;
+    else if (typed) problems.pattern = expansion.problem;
+  }
+  if (form.vcpus !== '' && !(Number.isInteger(form.vcpus) && form.vcpus >= 1 && form.vcpus <= 256))
+    problems.vcpus = 'From 1 to 256.';
+  if (
+    form.memoryMiB !== '' &&
+    !(Number.isInteger(form.memoryMiB) && form.memoryMiB >= 64 && form.memoryMiB <= 4_194_304)
+  )
+    problems.memoryMiB = 'At least 64 MiB.';
+  const complete = form.source !== null && expansion.names.length > 0 && Object.keys(problems).length === 0;
+  return {
+    names: expansion.names,
+    problems,
+    request: complete && form.source ? requestOf(form, form.source, expansion.names) : undefined,
+  };
+}
+
+function requestOf(form: CloneForm, source: Source, names: string[]): CloneRequest {
+  return {
+    source,
+    mode: form.mode,
+    names,
+    options: {
+      start: form.start,
+      waitForAgent: form.start && form.waitForAgent,
+      agentTimeoutSeconds: 180,
+      tpm: form.tpm,
+      ...(form.vcpus === '' ? {} : { vcpus: form.vcpus }),
+      ...(form.memoryMiB === '' ? {} : { memoryMiB: form.memoryMiB }),
+      ...(form.network === null ? {} : { network: form.network }),
+    },
+  };
+}
+
+/** A name to begin with: the source's, counted on. "web-template" → "web-template-1". */
+export function suggestName(sourceName: string): string {
+  const base = sourceName.replace(/-?\d+$/, '').replace(/-?template$/, '') || sourceName;
+  const name = `${base}-1`;
+  return guestNameSchema.safeParse(name).success ? name : '';
+}
+
+/** "web-01, web-02, web-03 … web-30" */
+export function namesInShort(names: readonly string[]): string {
+  const last = names.at(-1);
+  if (last === undefined) return '';
+  return names.length <= 4 ? names.join(', ') : `${names.slice(0, 3).join(', ')} … ${last}`;
+}
+
+/** The names at fault of a refusal like `names.3`; undefined when the field is none of the names. */
+export function nameAtFault(field: string | undefined, names: readonly string[]): string | undefined {
+  const match = /names\.(\d+)$/.exec(field ?? '');
+  return match?.[1] === undefined ? undefined : names[Number(match[1])];
+}

@@ -1,0 +1,69 @@
+'use client';
+
+import type { Source } from '@offshoot/clone-core/contract';
+import { useQuery } from '@tanstack/react-query';
+import { formatBytes } from '../../lib/format.ts';
+import { useTRPC } from '../../lib/trpc.ts';
+
+export interface SourceChoice {
+  /** "template:<version id>" or "guest:<id>": as in the address of the page. */
+  value: string;
+  name: string;
+  /** "v3 · Debian 12 · 8 GiB · on host-1" */
+  detail: string;
+  source: Source;
+  hostId: string;
+  /** Ids under which a link may mean it. */
+  aliases: string[];
+}
+
+/** Everything one can clone from: newest versions of templates first, then guests. */
+export function useSources(): {
+  templates: SourceChoice[];
+  guests: SourceChoice[];
+  loading: boolean;
+  error: unknown;
+  refetch: () => void;
+} {
+  const trpc = useTRPC();
+  const templates = useQuery(trpc.template.list.queryOptions());
+  const guests = useQuery(trpc.guest.list.queryOptions({ pageSize: 500 }));
+  return {
+    loading: templates.isPending || guests.isPending,
+    error: templates.error ?? guests.error,
+    refetch: () => void Promise.all([templates.refetch(), guests.refetch()]),
+    templates: (templates.data ?? []).flatMap((template) =>
+      template.versions.map((version, index): SourceChoice => ({
+        value: `template:${version.id}`,
+        name: template.name,
+        detail: [
+          `v${version.number}`,
+          template.osName,
+          formatBytes(version.virtualBytes),
+          `on ${version.hostId}`,
+        ]
+          .filter(Boolean)
+          .join(' · '),
+        source: { type: 'template', versionId: version.id },
+        hostId: version.hostId,
+        aliases: index === 0 ? [`template:${template.id}`] : [],
+      })),
+    ),
+    guests: (guests.data?.guests ?? [])
+      .filter((guest) => guest.state === 'running' || guest.state === 'stopped' || guest.state === 'paused')
+      .map((guest): SourceChoice => ({
+        value: `guest:${guest.id}`,
+        name: guest.name,
+        detail: [
+          guest.state,
+          guest.virtualBytes === null ? '' : formatBytes(guest.virtualBytes),
+          `on ${guest.host.name}`,
+        ]
+          .filter(Boolean)
+          .join(' · '),
+        source: { type: 'guest', id: guest.id },
+        hostId: guest.host.id,
+        aliases: [],
+      })),
+  };
+}

@@ -1,0 +1,270 @@
+'use client';
+
+import { Button, Grid, Group, Stack, Table, Text } from '@mantine/core';
+import { IconCopyPlus, IconPlayerPlay, IconPlayerStop, IconStack2, IconTrash } from '@tabler/icons-react';
+import { useQuery } from '@tanstack/react-query';
+import Link from 'next/link';
+import { useState } from 'react';
+import { formatBytes } from '../../lib/format.ts';
+import { useTRPC } from '../../lib/trpc.ts';
+import type { GuestView } from '../../server/views/guest.ts';
+import { Empty, Facts, Failed, PageTitle, Problem, Section, SkeletonRows } from '../display/Blocks.tsx';
+import { GuestStateLabel } from '../display/State.tsx';
+import { Ago, Copyable, Quiet, Simulated } from '../display/Text.tsx';
+import { OperationList } from '../operation/OperationList.tsx';
+import { ActionDialog, type Action } from './actions.tsx';
+import { modeWord } from './GuestTable.tsx';
+import { SourceLink } from './SourceLink.tsx';
+
+/** One guest: how to get in, what it is, where it came from. */
+export function GuestPage({ id }: { id: string }) {
+  const trpc = useTRPC();
+  const { data: guest, error, refetch } = useQuery(trpc.guest.get.queryOptions({ id }));
+  const [action, setAction] = useState<Action | null>(null);
+  if (error && !guest) return <Failed error={error} retry={() => void refetch()} />;
+  if (!guest)
+    return (
+      <>
+        <PageTitle title="Guest" />
+        <SkeletonRows rows={6} height={36} />
+      </>
+    );
+  return (
+    <>
+      <title>{`${guest.name} · Offshoot`}</title>
+      <PageTitle
+        title={guest.name}
+        aside={
+          <Group gap="sm">
+            <Text component="span">
+              <GuestStateLabel state={guest.state} />
+            </Text>
+            {guest.host.simulated ? <Simulated /> : null}
+          </Group>
+        }
+      >
+        <Buttons guest={guest} onAction={setAction} />
+      </PageTitle>
+      <Stack gap="md" mb="xl">
+        {guest.state === 'missing' ? (
+          <Problem
+            error={{
+              code: 'source-missing',
+              message: `${guest.host.name} does not know this guest any more.`,
+              remedy: 'Someone removed it there by hand. Delete it here to forget it.',
+              retryable: false,
+            }}
+          />
+        ) : null}
+        {guest.busy ? (
+          <Text size="sm">
+            Being worked on: <Link href={`/operations/${guest.busy.id}`}>{guest.busy.kind}</Link>
+          </Text>
+        ) : null}
+        <Grid gap="md">
+          <Grid.Col span={{ base: 12, md: 6 }}>
+            <Identity guest={guest} />
+          </Grid.Col>
+          <Grid.Col span={{ base: 12, md: 6 }}>
+            <Size guest={guest} />
+          </Grid.Col>
+        </Grid>
+      </Stack>
+      <Disks guest={guest} />
+      <Clones guest={guest} />
+      <Section title="Operations">
+        <OperationList
+          filter={{ guestId: id, limit: 10 }}
+          empty={
+            <Empty title="Nothing was done with it yet">Starting, stopping and cloning it shows here.</Empty>
+          }
+        />
+      </Section>
+      <ActionDialog action={action} guests={[guest]} onDone={() => setAction(null)} />
+    </>
+  );
+}
+
+function Buttons({ guest, onAction }: { guest: GuestView; onAction: (action: Action) => void }) {
+  const busy = guest.busy !== null;
+  const running = guest.state === 'running' || guest.state === 'paused';
+  return (
+    <>
+      {running ? (
+        <Button
+          size="sm"
+          variant="default"
+          disabled={busy}
+          leftSection={<IconPlayerStop size={16} aria-hidden />}
+          onClick={() => onAction('stop')}
+        >
+          Stop
+        </Button>
+      ) : (
+        <Button
+          size="sm"
+          variant="default"
+          disabled={busy || guest.state !== 'stopped'}
+          leftSection={<IconPlayerPlay size={16} aria-hidden />}
+          onClick={() => onAction('start')}
+        >
+          Start
+        </Button>
+      )}
+      <Button
+        size="sm"
+        variant="default"
+        disabled={busy || guest.state === 'missing'}
+        leftSection={<IconStack2 size={16} aria-hidden />}
+        onClick={() => onAction('capture')}
+      >
+        Make template
+      </Button>
+      <Button
+        size="sm"
+        variant="default"
+        disabled={busy || !guest.managed}
+        title={guest.managed ? undefined : 'Offshoot did not make it, so it does not delete it.'}
+        leftSection={<IconTrash size={16} aria-hidden />}
+        onClick={() => onAction('delete')}
+      >
+        Delete
+      </Button>
+      <Button
+        size="sm"
+        component={Link}
+        href={`/clone?source=guest:${guest.id}`}
+        leftSection={<IconCopyPlus size={16} aria-hidden />}
+      >
+        Clone this
+      </Button>
+    </>
+  );
+}
+
+function Identity({ guest }: { guest: GuestView }) {
+  return (
+    <Facts
+      facts={[
+        [
+          'Address',
+          guest.address === null ? (
+            <Quiet key="a">{guest.state === 'running' ? 'not known yet' : 'none while it is stopped'}</Quiet>
+          ) : (
+            <Copyable key="a" value={guest.address} />
+          ),
+        ],
+        ['Name', <Copyable key="n" value={guest.name} />],
+        [
+          'UUID',
+          guest.uuid === null ? (
+            <Quiet key="u">not decided yet</Quiet>
+          ) : (
+            <Copyable key="u" value={guest.uuid} />
+          ),
+        ],
+        [
+          'MAC',
+          guest.macs.length === 0 ? (
+            <Quiet key="m">–</Quiet>
+          ) : (
+            <Stack key="m" gap={2}>
+              {guest.macs.map((mac) => (
+                <Copyable key={mac} value={mac} />
+              ))}
+            </Stack>
+          ),
+        ],
+        ['Owner', guest.owner?.name ?? 'nobody'],
+      ]}
+    />
+  );
+}
+
+function Size({ guest }: { guest: GuestView }) {
+  return (
+    <Facts
+      facts={[
+        [
+          'Host',
+          <Link key="h" href={`/hosts/${guest.host.id}`}>
+            {guest.host.name}
+          </Link>,
+        ],
+        [
+          'Source',
+          <span key="s">
+            <SourceLink source={guest.source} />{' '}
+            {guest.mode === null ? '' : `· ${modeWord(guest).toLowerCase()} clone`}
+          </span>,
+        ],
+        ['Processors', guest.vcpus === null ? '–' : String(guest.vcpus)],
+        ['Memory', guest.memoryBytes === null ? '–' : formatBytes(guest.memoryBytes)],
+        [
+          'Uses',
+          <span key="b" className="num">
+            {guest.usedBytes === null
+              ? '–'
+              : `${formatBytes(guest.usedBytes)} of ${formatBytes(guest.virtualBytes ?? 0)}`}
+          </span>,
+        ],
+        ['Made', <Ago key="c" at={guest.createdAt} />],
+      ]}
+    />
+  );
+}
+
+function Disks({ guest }: { guest: GuestView }) {
+  if (guest.disks.length === 0) return null;
+  return (
+    <Section title="Disks">
+      <div className="panel" style={{ overflowX: 'auto' }}>
+        <Table verticalSpacing={8}>
+          <Table.Thead>
+            <Table.Tr>
+              <Table.Th>Disk</Table.Th>
+              <Table.Th visibleFrom="sm">File</Table.Th>
+              <Table.Th>Format</Table.Th>
+              <Table.Th ta="right">Uses</Table.Th>
+              <Table.Th ta="right">Size</Table.Th>
+            </Table.Tr>
+          </Table.Thead>
+          <Table.Tbody>
+            {guest.disks.map((disk) => (
+              <Table.Tr key={disk.target}>
+                <Table.Td>{disk.target}</Table.Td>
+                <Table.Td visibleFrom="sm">
+                  <Copyable value={disk.path} />
+                </Table.Td>
+                <Table.Td>{disk.format}</Table.Td>
+                <Table.Td ta="right" className="num">
+                  {formatBytes(disk.usedBytes)}
+                </Table.Td>
+                <Table.Td ta="right" className="num">
+                  {formatBytes(disk.virtualBytes)}
+                </Table.Td>
+              </Table.Tr>
+            ))}
+          </Table.Tbody>
+        </Table>
+      </div>
+    </Section>
+  );
+}
+
+function Clones({ guest }: { guest: GuestView }) {
+  const trpc = useTRPC();
+  const { data } = useQuery(trpc.guest.clones.queryOptions({ id: guest.id }));
+  if (!data || data.length === 0) return null;
+  return (
+    <Section title={`Cloned from it (${guest.clones})`}>
+      <Group className="panel" p="sm" gap="md">
+        {data.map((clone) => (
+          <Text key={clone.id} size="sm">
+            <Link href={`/guests/${clone.id}`}>{clone.name}</Link> <Quiet>{clone.mode ?? ''}</Quiet>
+          </Text>
+        ))}
+      </Group>
+    </Section>
+  );
+}

@@ -1,0 +1,153 @@
+'use client';
+
+import { DataTable, type DataTableColumn, type DataTableSortStatus } from 'mantine-datatable';
+import Link from 'next/link';
+import { useRouter } from 'next/navigation';
+import type { KeyboardEvent } from 'react';
+import { formatBytes } from '../../lib/format.ts';
+import type { GuestView } from '../../server/views/guest.ts';
+import { GuestStateLabel } from '../display/State.tsx';
+import { Ago, Copyable, Quiet, Simulated } from '../display/Text.tsx';
+import type { GuestQuery } from './GuestsPage.tsx';
+import { SourceLink } from './SourceLink.tsx';
+
+interface Props {
+  guests: GuestView[];
+  total: number;
+  query: GuestQuery;
+  onQuery: (part: GuestQuery) => void;
+  selected: GuestView[];
+  onSelect: (guests: GuestView[]) => void;
+  fetching: boolean;
+}
+
+const columns: DataTableColumn<GuestView>[] = [
+  {
+    accessor: 'name',
+    title: 'Name',
+    sortable: true,
+    render: (guest) => (
+      <span style={{ display: 'inline-flex', gap: 8, alignItems: 'center' }}>
+        <Link className="thing" href={`/guests/${guest.id}`}>
+          {guest.name}
+        </Link>
+        {guest.host.simulated ? <Simulated /> : null}
+      </span>
+    ),
+  },
+  {
+    accessor: 'state',
+    title: 'State',
+    sortable: true,
+    width: 150,
+    render: (guest) => <GuestStateLabel state={guest.state} />,
+  },
+  {
+    accessor: 'address',
+    title: 'Address',
+    sortable: true,
+    width: 170,
+    render: (guest) => (guest.address === null ? <Quiet>–</Quiet> : <Copyable value={guest.address} />),
+  },
+  { accessor: 'source', title: 'Source', render: (guest) => <SourceLink source={guest.source} /> },
+  { accessor: 'mode', title: 'Kind', width: 90, render: (guest) => modeWord(guest) },
+  {
+    accessor: 'host',
+    title: 'Host',
+    width: 120,
+    render: (guest) => (
+      <Link className="thing" style={{ fontWeight: 400 }} href={`/hosts/${guest.host.id}`}>
+        {guest.host.name}
+      </Link>
+    ),
+  },
+  {
+    accessor: 'usedBytes',
+    title: 'Uses',
+    sortable: true,
+    textAlign: 'right',
+    width: 110,
+    render: (guest) => (
+      <span className="num">{guest.usedBytes === null ? '–' : formatBytes(guest.usedBytes)}</span>
+    ),
+  },
+  {
+    accessor: 'createdAt',
+    title: 'Made',
+    sortable: true,
+    textAlign: 'right',
+    width: 120,
+    render: (guest) => <Ago at={guest.createdAt} />,
+  },
+];
+
+export const modeWord = (guest: Pick<GuestView, 'mode' | 'managed'>): string =>
+  guest.mode === null ? (guest.managed ? 'Made' : 'Found') : guest.mode === 'linked' ? 'Linked' : 'Full';
+
+/** Arrows move, space selects, enter opens. */
+export function GuestTable({ guests, total, query, onQuery, selected, onSelect, fetching }: Props) {
+  const router = useRouter();
+  const sortStatus: DataTableSortStatus<GuestView> = {
+    columnAccessor: query.sort ?? 'name',
+    direction: query.descending ? 'desc' : 'asc',
+  };
+  const toggle = (guest: GuestView): void =>
+    onSelect(
+      selected.some(({ id }) => id === guest.id)
+        ? selected.filter(({ id }) => id !== guest.id)
+        : [...selected, guest],
+    );
+  const onKey = (event: KeyboardEvent<HTMLTableRowElement>, guest: GuestView): void => {
+    if (event.target !== event.currentTarget) return;
+    const row = event.currentTarget;
+    const next =
+      event.key === 'ArrowDown'
+        ? row.nextElementSibling
+        : event.key === 'ArrowUp'
+          ? row.previousElementSibling
+          : null;
+    if (next instanceof HTMLElement) next.focus();
+    else if (event.key === ' ') toggle(guest);
+    else if (event.key === 'Enter') router.push(`/guests/${guest.id}`);
+    else return;
+    event.preventDefault();
+  };
+  return (
+    <DataTable
+      records={guests}
+      columns={columns}
+      idAccessor="id"
+      withTableBorder
+      borderRadius="md"
+      verticalSpacing={9}
+      highlightOnHover
+      minHeight={180}
+      borderColor="var(--line)"
+      rowBorderColor="var(--line)"
+      fetching={fetching}
+      loaderBackgroundBlur={0}
+      sortStatus={sortStatus}
+      onSortStatusChange={({ columnAccessor, direction }) =>
+        onQuery({
+          sort: sorts.find((sort) => sort === columnAccessor) ?? 'name',
+          descending: direction === 'desc',
+          page: 1,
+        })
+      }
+      selectedRecords={selected}
+      onSelectedRecordsChange={onSelect}
+      getRecordSelectionCheckboxProps={(guest) => ({ 'aria-label': `Select ${guest.name}` })}
+      allRecordsSelectionCheckboxProps={{ 'aria-label': 'Select all on this page' }}
+      customRowAttributes={(guest) => ({
+        tabIndex: 0,
+        onKeyDown: (event: KeyboardEvent<HTMLTableRowElement>) => onKey(event, guest),
+      })}
+      page={query.page ?? 1}
+      onPageChange={(page) => onQuery({ page })}
+      totalRecords={total}
+      recordsPerPage={query.pageSize ?? 50}
+    />
+  );
+}
+
+const sorts = ['name', 'state', 'usedBytes', 'createdAt', 'address'] as const;

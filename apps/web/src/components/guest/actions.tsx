@@ -1,0 +1,256 @@
+'use client';
+
+import { Alert, Button, Checkbox, Group, List, Modal, Stack, Text, TextInput } from '@mantine/core';
+import { notifications } from '@mantine/notifications';
+import { useMutation, useQueries } from '@tanstack/react-query';
+import { useRouter } from 'next/navigation';
+import { useState } from 'react';
+import { count, formatBytes } from '../../lib/format.ts';
+import { useIdempotencyKey } from '../../lib/key.ts';
+import { publicError, useTRPC, type Outputs } from '../../lib/trpc.ts';
+import type { GuestView } from '../../server/views/guest.ts';
+import { Problem } from '../display/Blocks.tsx';
+
+export type Action = 'start' | 'stop' | 'delete' | 'capture';
+interface DialogProps {
+  guests: GuestView[];
+  onDone: () => void;
+}
+
+type Bulk = Outputs['operation']['create']['start'];
+
+/** Says what could not be asked for; what was asked for shows by itself, live. */
+function useReport(guests: readonly GuestView[], onDone: () => void) {
+  const names = new Map(guests.map((guest) => [guest.id, guest.name]));
+  return (results: Bulk): void => {
+    for (const result of results) {
+      if (!result.ok)
+        notifications.show({
+          title: names.get(result.guestId) ?? 'A guest',
+          message: result.error.message,
+          color: 'gray',
+          autoClose: 10_000,
+        });
+    }
+    onDone();
+  };
+}
+
+/** The dialog of an action on some guests. Opened anew for every click, so each has its own idempotency key. */
+export function ActionDialog({ action, guests, onDone }: DialogProps & { action: Action | null }) {
+  const title = action === null ? '' : titleOf(action, guests);
+  return (
+    <Modal opened={action !== null && guests.length > 0} onClose={onDone} title={title} centered radius="md">
+      {action === 'start' ? <Start guests={guests} onDone={onDone} /> : null}
+      {action === 'stop' ? <Stop guests={guests} onDone={onDone} /> : null}
+      {action === 'delete' ? <Delete guests={guests} onDone={onDone} /> : null}
+      {action === 'capture' && guests[0] ? <Capture guest={guests[0]} onDone={onDone} /> : null}
+    </Modal>
+  );
+}
+
+function titleOf(action: Action, guests: readonly GuestView[]): string {
+  const what = guests.length === 1 ? (guests[0]?.name ?? '') : count(guests.length, 'guest');
+  const verbs = { start: 'Start', stop: 'Stop', delete: 'Delete', capture: 'Make a template from' } as const;
+  return `${verbs[action]} ${what}?`;
+}
+
+function Buttons({
+  label,
+  busy,
+  onGo,
+  onDone,
+  disabled = false,
+  danger = false,
+}: {
+  label: string;
+  busy: boolean;
+  onGo: () => void;
+  onDone: () => void;
+  disabled?: boolean;
+  danger?: boolean;
+}) {
+  return (
+    <Group justify="flex-end" mt="md">
+      <Button variant="default" onClick={onDone}>
+        Cancel
+      </Button>
+      <Button
+        onClick={onGo}
+        loading={busy}
+        disabled={disabled}
+        data-autofocus
+        {...(danger ? { color: 'red.9' } : {})}
+      >
+        {label}
+      </Button>
+    </Group>
+  );
+}
+
+function Start({ guests, onDone }: DialogProps) {
+  const trpc = useTRPC();
+  const [idempotencyKey] = useIdempotencyKey();
+  const start = useMutation(
+    trpc.operation.create.start.mutationOptions({ onSuccess: useReport(guests, onDone) }),
+  );
+  return (
+    <>
+      <Text size="sm">
+        {guests.length === 1 ? 'It starts as it was defined.' : 'They start one after another.'}
+      </Text>
+      {start.error ? <Problem error={publicError(start.error)} /> : null}
+      <Buttons
+        label="Start"
+        busy={start.isPending}
+        onDone={onDone}
+        onGo={() => start.mutate({ idempotencyKey, guestIds: guests.map(({ id }) => id) })}
+      />
+    </>
+  );
+}
+
+function Stop({ guests, onDone }: DialogProps) {
+  const trpc = useTRPC();
+  const [idempotencyKey] = useIdempotencyKey();
+  const [force, setForce] = useState(false);
+  const stop = useMutation(
+    trpc.operation.create.stop.mutationOptions({ onSuccess: useReport(guests, onDone) }),
+  );
+  return (
+    <Stack gap="sm">
+      <Text size="sm">
+        {guests.length === 1
+          ? 'It is asked to shut down, and has time to do so.'
+          : 'They are asked to shut down, and have time to do so.'}
+      </Text>
+      <Checkbox
+        label="Cut the power instead"
+        description="At once. What is not on disk yet is lost."
+        checked={force}
+        onChange={(event) => setForce(event.currentTarget.checked)}
+      />
+      {stop.error ? <Problem error={publicError(stop.error)} /> : null}
+      <Buttons
+        label={force ? 'Cut the power' : 'Shut down'}
+        danger={force}
+        busy={stop.isPending}
+        onDone={onDone}
+        onGo={() => stop.mutate({ idempotencyKey, guestIds: guests.map(({ id }) => id), force })}
+      />
+    </Stack>
+  );
+}
+
+function Delete({ guests, onDone }: DialogProps) {
+  const trpc = useTRPC();
+  const [idempotencyKey] = useIdempotencyKey();
+  const clones = useQueries({
+    queries: guests.slice(0, 20).map(({ id }) => trpc.guest.clones.queryOptions({ id })),
+  });
+  const remove = useMutation(
+    trpc.operation.create.delete.mutationOptions({ onSuccess: useReport(guests, onDone) }),
+  );
+  const foreign = guests.filter((guest) => !guest.managed);
+  const own = guests.filter((guest) => guest.managed);
+  const running = own.filter((guest) => guest.state === 'running');
+  const bytes = own.reduce((sum, guest) => sum + (guest.usedBytes ?? 0), 0);
+  const linked = clones.flatMap((query) => query.data ?? []).filter((clone) => clone.mode === 'linked');
+  const one = own.length === 1;
+  return (
+    <Stack gap="sm">
+      {own.length > 0 ? (
+        <Text size="sm">
+          {one ? `Its disk (${formatBytes(bytes)}) goes too.` : `Their disks (${formatBytes(bytes)}) go too.`}{' '}
+          This can’t be undone.
+        </Text>
+      ) : null}
+      {running.length > 0 ? (
+        <Text size="sm">
+          {running.length === 1
+            ? `${running[0]?.name ?? 'It'} is running; its power is cut first.`
+            : `${running.length} of them are running; their power is cut first.`}
+        </Text>
+      ) : null}
+      {foreign.length > 0 ? (
+        <Alert
+          variant="outline"
+          color="gray"
+          title={`Offshoot did not make ${foreign.length === 1 ? foreign[0]?.name : 'these'}, so it does not delete ${foreign.length === 1 ? 'it' : 'them'}`}
+        >
+          {foreign.length > 1
+            ? foreign.map((guest) => guest.name).join(', ')
+            : 'Remove it with the tool that made it.'}
+        </Alert>
+      ) : null}
+      {linked.length > 0 ? (
+        <>
+          <Text size="sm">
+            {count(linked.length, 'linked clone')} came from {one ? 'it' : 'them'} and{' '}
+            {linked.length === 1 ? 'stays' : 'stay'}: {linked.length === 1 ? 'it stands' : 'they stand'} on a
+            base of {linked.length === 1 ? 'its' : 'their'} own.
+          </Text>
+          <List size="sm">
+            {linked.slice(0, 5).map((clone) => (
+              <List.Item key={clone.id}>{clone.name}</List.Item>
+            ))}
+          </List>
+        </>
+      ) : null}
+      {remove.error ? <Problem error={publicError(remove.error)} /> : null}
+      <Buttons
+        label={one || own.length === 0 ? 'Delete' : `Delete ${own.length}`}
+        danger
+        disabled={own.length === 0}
+        busy={remove.isPending}
+        onDone={onDone}
+        onGo={() => remove.mutate({ idempotencyKey, guestIds: own.map(({ id }) => id) })}
+      />
+    </Stack>
+  );
+}
+
+function Capture({ guest, onDone }: { guest: GuestView; onDone: () => void }) {
+  const trpc = useTRPC();
+  const router = useRouter();
+  const [idempotencyKey] = useIdempotencyKey();
+  const [name, setName] = useState(`${guest.name}-template`);
+  const capture = useMutation(
+    trpc.operation.create.capture.mutationOptions({
+      onSuccess: ({ operationIds }) => {
+        onDone();
+        if (operationIds[0] !== undefined) router.push(`/operations/${operationIds[0]}`);
+      },
+    }),
+  );
+  return (
+    <Stack gap="sm">
+      <Text size="sm">
+        {guest.state === 'running'
+          ? 'Its disks are copied at one consistent moment; it keeps running.'
+          : 'Its disks are copied; the guest stays as it is.'}{' '}
+        Linked clones of the template then share those blocks.
+      </Text>
+      <TextInput
+        label="Template"
+        description="A new name makes a template; an existing one gets a new version."
+        value={name}
+        onChange={(event) => setName(event.currentTarget.value)}
+        error={capture.error ? publicError(capture.error).message : undefined}
+        data-autofocus
+      />
+      <Buttons
+        label="Make template"
+        busy={capture.isPending}
+        onDone={onDone}
+        onGo={() =>
+          capture.mutate({
+            idempotencyKey,
+            guestId: guest.id,
+            template: { name: name.trim(), description: '' },
+          })
+        }
+      />
+    </Stack>
+  );
+}

@@ -1,0 +1,161 @@
+'use client';
+
+import { Grid, Group, Stack, Text } from '@mantine/core';
+import { useQuery } from '@tanstack/react-query';
+import Link from 'next/link';
+import { formatBytes, formatRate } from '../../lib/format.ts';
+import { useTRPC } from '../../lib/trpc.ts';
+import type { HostView } from '../../server/views/host.ts';
+import { Empty, Facts, Failed, PageTitle, Problem, Section, SkeletonRows } from '../display/Blocks.tsx';
+import { HostStateLabel } from '../display/State.tsx';
+import { Ago, Copyable, Simulated } from '../display/Text.tsx';
+import { OperationList } from '../operation/OperationList.tsx';
+import { acceleratorWords, memoryFill, storeFill } from './HostFacts.tsx';
+
+/** One host: is it well, what can it do, what does it do now? */
+export function HostPage({ id }: { id: string }) {
+  const trpc = useTRPC();
+  const {
+    data: host,
+    error,
+    refetch,
+  } = useQuery({ ...trpc.host.get.queryOptions({ id }), refetchInterval: 15_000 });
+  if (error && !host) return <Failed error={error} retry={() => void refetch()} />;
+  if (!host)
+    return (
+      <>
+        <PageTitle title="Host" />
+        <SkeletonRows rows={6} height={36} />
+      </>
+    );
+  return (
+    <>
+      <title>{`${host.name} · Offshoot`}</title>
+      <PageTitle
+        title={host.name}
+        aside={
+          <Group gap="sm">
+            <Text component="span">
+              <HostStateLabel state={host.state} />
+            </Text>
+            {host.simulated ? <Simulated /> : null}
+          </Group>
+        }
+      />
+      <Stack gap="md" mb="xl">
+        {host.problem === null ? null : (
+          <Problem error={{ code: 'host-unreachable', message: host.problem, retryable: false }} />
+        )}
+        {host.state === 'silent' ? (
+          <Problem
+            error={{
+              code: 'host-unreachable',
+              message: 'Its worker is not heard from. Operations on this host wait.',
+              remedy: 'Start the worker on that machine, or look at its log.',
+              retryable: false,
+            }}
+          />
+        ) : null}
+        {host.facts ? (
+          <Grid gap="xl">
+            <Grid.Col span={{ base: 12, sm: 6 }}>{storeFill(host.facts)}</Grid.Col>
+            <Grid.Col span={{ base: 12, sm: 6 }}>{memoryFill(host.facts)}</Grid.Col>
+          </Grid>
+        ) : null}
+        <Grid gap="md">
+          <Grid.Col span={{ base: 12, md: 6 }}>
+            <Machine host={host} />
+          </Grid.Col>
+          <Grid.Col span={{ base: 12, md: 6 }}>
+            <Store host={host} />
+          </Grid.Col>
+        </Grid>
+      </Stack>
+      <Section title="Operations">
+        <OperationList
+          filter={{ hostId: id, limit: 10 }}
+          empty={<Empty title="Nothing was done here yet">Operations on this host’s guests show here.</Empty>}
+        />
+      </Section>
+    </>
+  );
+}
+
+function Machine({ host }: { host: HostView }) {
+  const { facts } = host;
+  return (
+    <Facts
+      facts={[
+        ['Hypervisor', facts?.hypervisor ?? host.kind],
+        [
+          'Accelerator',
+          facts ? (
+            <span key="a">
+              {acceleratorWords(facts)}
+              <br />
+              <Text span size="xs" c="dimmed">
+                {facts.accelerator.detail} · <Ago at={facts.accelerator.provenAt} />
+              </Text>
+            </span>
+          ) : (
+            '–'
+          ),
+        ],
+        [
+          'Load',
+          facts ? (
+            <span key="l" className="num">
+              {facts.load1.toFixed(2)} on {facts.cpus} processors
+            </span>
+          ) : (
+            '–'
+          ),
+        ],
+        [
+          'Guests',
+          <Link key="g" href="/guests">
+            {host.guests.total}, {host.guests.running} running
+          </Link>,
+        ],
+        ['Worker', `${host.workerVersion ?? 'unknown version'}`],
+        ['Heard from', <Ago key="s" at={host.lastSeenAt} />],
+      ]}
+    />
+  );
+}
+
+function Store({ host }: { host: HostView }) {
+  const trpc = useTRPC();
+  const lanes = useQuery({ ...trpc.host.lanes.queryOptions({ id: host.id }), refetchInterval: 5000 });
+  const { facts } = host;
+  const lane = (name: 'interactive' | 'bulk'): string =>
+    lanes.data
+      ? `${lanes.data[name].active} running, ${lanes.data[name].waiting} waiting`
+      : lanes.isPending
+        ? ' '
+        : 'not known: Redis does not answer';
+  return (
+    <Facts
+      facts={[
+        ['Store', facts ? <Copyable key="p" value={facts.store.path} /> : '–'],
+        [
+          'Filesystem',
+          facts
+            ? `${facts.store.filesystem}${facts.store.reflink ? ': full clones in an instant (reflink)' : ': full clones are copied'}`
+            : '–',
+        ],
+        ['Copies at', facts?.copyRate === undefined ? 'not measured yet' : formatRate(facts.copyRate)],
+        [
+          'Networks',
+          facts
+            ? facts.networks.map(({ name, active }) => (active ? name : `${name} (not active)`)).join(', ') ||
+              'none'
+            : '–',
+        ],
+        ['Quick lane', lane('interactive')],
+        ['Copy lane', lane('bulk')],
+        ['Memory', facts ? formatBytes(facts.memoryBytes) : '–'],
+      ]}
+    />
+  );
+}

@@ -1,0 +1,113 @@
+'use client';
+
+import { Box, Button, Group, Progress, Text } from '@mantine/core';
+import { modals } from '@mantine/modals';
+import { isEnded, type OperationState } from '@offshoot/clone-core/contract';
+import { useMutation, useQuery } from '@tanstack/react-query';
+import { count } from '../../lib/format.ts';
+import { fractionOf, operationTitle, stateWords } from '../../lib/operation.ts';
+import { publicError, useTRPC } from '../../lib/trpc.ts';
+import type { OperationView } from '../../server/views/operation.ts';
+import { Failed, PageTitle, Problem, SkeletonRows } from '../display/Blocks.tsx';
+import { operationTone, toneColor } from '../display/State.tsx';
+import { OperationRow } from './OperationRow.tsx';
+
+const order: readonly OperationState[] = [
+  'failed',
+  'stale',
+  'running',
+  'undoing',
+  'queued',
+  'waiting',
+  'cancelled',
+  'finished',
+];
+
+/** All operations of one click. */
+export function BatchPage({ id }: { id: string }) {
+  const trpc = useTRPC();
+  const { data, error, refetch } = useQuery(trpc.operation.batch.queryOptions({ batchId: id }));
+  const cancel = useMutation(trpc.operation.cancelBatch.mutationOptions());
+  if (error && !data) return <Failed error={error} retry={() => void refetch()} />;
+  if (!data)
+    return (
+      <>
+        <PageTitle title="Operations" />
+        <SkeletonRows rows={8} height={58} />
+      </>
+    );
+  const open = data.filter((operation) => !isEnded(operation.state)).length;
+  const title = titleOf(data);
+  const ask = (): void => {
+    modals.openConfirmModal({
+      title: 'Cancel all of it?',
+      children: (
+        <Text size="sm">
+          {count(open, 'operation')} not ended yet {open === 1 ? 'is' : 'are'} cancelled and what they did is
+          undone. Guests that are finished stay.
+        </Text>
+      ),
+      labels: { confirm: 'Cancel all', cancel: 'Let it go on' },
+      onConfirm: () => cancel.mutate({ batchId: id }),
+    });
+  };
+  return (
+    <>
+      <title>{`${title} · Offshoot`}</title>
+      <PageTitle title={title}>
+        {open > 0 ? (
+          <Button size="sm" variant="default" loading={cancel.isPending} onClick={ask}>
+            Cancel all
+          </Button>
+        ) : null}
+      </PageTitle>
+      {cancel.error ? (
+        <Box mb="md">
+          <Problem error={publicError(cancel.error)} />
+        </Box>
+      ) : null}
+      <Summary operations={data} />
+      <Box className="panel">
+        {data.map((operation) => (
+          <OperationRow key={operation.id} operation={operation} />
+        ))}
+      </Box>
+    </>
+  );
+}
+
+function titleOf(operations: readonly OperationView[]): string {
+  const clones = operations.filter((operation) => operation.kind === 'clone');
+  const first = operations[0];
+  if (clones.length > 1) return `Clone ${count(clones.length, 'guest')}`;
+  return first ? operationTitle(first) : 'Operations';
+}
+
+function Summary({ operations }: { operations: readonly OperationView[] }) {
+  const done = operations.reduce(
+    (sum, operation) => sum + (isEnded(operation.state) ? 1 : (fractionOf(operation) ?? 0)),
+    0,
+  );
+  const groups = order
+    .map((state) => ({ state, number: operations.filter((operation) => operation.state === state).length }))
+    .filter(({ number }) => number > 0);
+  const finished = operations.filter((operation) => operation.state === 'finished').length;
+  return (
+    <Box mb="md">
+      <Group justify="space-between" mb={6}>
+        <Text size="sm" fw={600} className="num">
+          {finished} of {operations.length} finished
+        </Text>
+        <Text size="sm" c="dimmed" className="num">
+          {groups.map(({ state, number }) => `${number} ${stateWords[state].toLowerCase()}`).join(' · ')}
+        </Text>
+      </Group>
+      <Progress
+        value={(100 * done) / operations.length}
+        size={10}
+        color={toneColor(operationTone(finished === operations.length ? 'finished' : 'running'))}
+        aria-label="The whole batch"
+      />
+    </Box>
+  );
+}

@@ -1,0 +1,218 @@
+'use client';
+
+import { Alert, List, Stack, Text } from '@mantine/core';
+import {
+  IconAlertTriangle,
+  IconCircleCheck,
+  IconCircleX,
+  IconClock,
+  IconPlayerStop,
+} from '@tabler/icons-react';
+import { useQuery } from '@tanstack/react-query';
+import type { ReactNode } from 'react';
+import { count, formatBytes, formatDuration } from '../../lib/format.ts';
+import { useTRPC } from '../../lib/trpc.ts';
+import type { OperationView } from '../../server/views/operation.ts';
+import { PlanSummary } from '../clone/PlanSummary.tsx';
+import { Copyable } from '../display/Text.tsx';
+
+/** The answer on top of the page: why it waits, how it ended, what was undone. */
+export function Outcome({ operation }: { operation: OperationView }) {
+  switch (operation.state) {
+    case 'waiting':
+      return (
+        <Box
+          icon={<IconClock color="var(--state-stopped)" />}
+          title={
+            operation.after
+              ? `Starts when “${operation.after.title}” has finished`
+              : 'Starts when another operation has finished'
+          }
+        />
+      );
+    case 'queued':
+      return <Queued operation={operation} />;
+    case 'running':
+      return operation.plan ? null : (
+        <Box
+          icon={<IconClock color="var(--state-working)" />}
+          title="Looking at the source and deciding the steps"
+        />
+      );
+    case 'undoing':
+      return (
+        <Box
+          icon={<IconPlayerStop color="var(--state-working)" />}
+          title={
+            operation.cancelRequested
+              ? 'Cancelled. Undoing what it had done.'
+              : 'It failed. Undoing what it had done.'
+          }
+        >
+          {operation.error?.message}
+        </Box>
+      );
+    case 'finished':
+      return <Finished operation={operation} />;
+    case 'failed':
+      return (
+        <Box
+          icon={<IconCircleX color="var(--state-failed)" />}
+          title={operation.error?.message ?? 'It failed.'}
+        >
+          {operation.error?.remedy}
+          <Undone operation={operation} />
+        </Box>
+      );
+    case 'cancelled':
+      return (
+        <Box icon={<IconPlayerStop color="var(--state-stopped)" />} title="Cancelled">
+          <Undone operation={operation} />
+        </Box>
+      );
+    case 'stale':
+      return (
+        <Box
+          icon={<IconAlertTriangle color="var(--state-attention)" />}
+          title="Things changed since you saw the preview, so nothing was done"
+        >
+          <Text size="sm" mb="xs">
+            This is what would happen now. Go on with it, or leave it.
+          </Text>
+          {operation.plan ? <PlanSummary plan={operation.plan} /> : null}
+        </Box>
+      );
+  }
+}
+
+function Box({ icon, title, children }: { icon: ReactNode; title: string; children?: ReactNode }) {
+  return (
+    <Alert
+      variant="outline"
+      color="gray"
+      icon={icon}
+      title={title}
+      styles={{
+        title: { color: 'var(--mantine-color-text)', fontWeight: 600 },
+        message: { color: 'var(--mantine-color-text)' },
+        root: { borderColor: 'var(--line)' },
+      }}
+    >
+      {children}
+    </Alert>
+  );
+}
+
+function Queued({ operation }: { operation: OperationView }) {
+  const trpc = useTRPC();
+  const { data } = useQuery({
+    ...trpc.operation.ahead.queryOptions({ id: operation.id }),
+    refetchInterval: 5000,
+  });
+  const ahead = data ? data.queued + data.running : undefined;
+  const words =
+    ahead === undefined || ahead === 0
+      ? `Waiting for a worker of ${operation.host.name}`
+      : `Waiting for a free lane on ${operation.host.name} (${ahead} ahead)`;
+  return (
+    <Box icon={<IconClock color="var(--state-stopped)" />} title={words}>
+      {operation.lane === 'bulk'
+        ? 'Copies of gigabytes take turns here; starting and stopping guests does not wait for them.'
+        : undefined}
+    </Box>
+  );
+}
+
+function Finished({ operation }: { operation: OperationView }) {
+  const { result } = operation;
+  const facts: ReactNode[] = [];
+  if (result?.address !== undefined)
+    facts.push(
+      <>
+        Address <Copyable value={result.address} />
+      </>,
+    );
+  if (result?.agentMs !== undefined)
+    facts.push(`Its agent answered ${formatDuration(result.agentMs / 1000)} after the start`);
+  if (result?.consistencyNote !== undefined) facts.push(sentence(result.consistencyNote));
+  else if (result?.consistency !== undefined) facts.push(consistencyWords[result.consistency]);
+  if (result?.movedBytes !== undefined || result?.storedBytes !== undefined)
+    facts.push(
+      `Moved ${formatBytes(result.movedBytes ?? 0)}, stores ${formatBytes(result.storedBytes ?? 0)}`,
+    );
+  return (
+    <Box icon={<IconCircleCheck color="var(--state-good)" />} title={finishedTitle(operation)}>
+      {facts.length === 0 ? null : (
+        <List size="sm" spacing={2}>
+          {facts.map((fact, index) => (
+            <List.Item key={index}>{fact}</List.Item>
+          ))}
+        </List>
+      )}
+    </Box>
+  );
+}
+
+const consistencyWords = {
+  exact: 'Exact: the source was stopped',
+  filesystem: 'Filesystem-consistent: the source’s filesystems were frozen for a moment',
+  crash: 'Crash-consistent: as if the source had lost power at that moment',
+} as const;
+
+const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+
+function finishedTitle({ kind, guest, title }: OperationView): string {
+  const name = guest?.name ?? title;
+  switch (kind) {
+    case 'clone':
+      return guest?.state === 'running' ? `${name} is running` : `${name} is ready`;
+    case 'start':
+      return `${name} is running`;
+    case 'stop':
+      return `${name} is stopped`;
+    case 'delete':
+      return `${name} is deleted`;
+    case 'capture':
+      return 'Its disks are stored';
+    case 'import':
+      return 'The template is ready to clone';
+    case 'remove-base':
+      return 'The version is deleted';
+  }
+}
+
+function Undone({ operation: { undo } }: { operation: OperationView }) {
+  if (!undo) return null;
+  const { undone, leftBehind } = undo;
+  return (
+    <Stack gap={4} mt="xs">
+      {leftBehind.length > 0 ? (
+        <>
+          <Text size="sm" fw={600}>
+            {count(leftBehind.length, 'thing')} could not be undone and{' '}
+            {leftBehind.length === 1 ? 'is' : 'are'} still there:
+          </Text>
+          <List size="sm">
+            {leftBehind.map((line) => (
+              <List.Item key={line}>{line}</List.Item>
+            ))}
+          </List>
+        </>
+      ) : null}
+      {undone.length > 0 ? (
+        <>
+          <Text size="sm" fw={600}>
+            Undone:
+          </Text>
+          <List size="sm">
+            {undone.map((line) => (
+              <List.Item key={line}>{line}</List.Item>
+            ))}
+          </List>
+        </>
+      ) : leftBehind.length === 0 ? (
+        <Text size="sm">It had changed nothing, so nothing had to be undone.</Text>
+      ) : null}
+    </Stack>
+  );
+}

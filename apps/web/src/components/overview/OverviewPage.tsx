@@ -1,0 +1,136 @@
+'use client';
+
+import { Box, Button, Group, Stack, Text } from '@mantine/core';
+import { useQuery } from '@tanstack/react-query';
+import Link from 'next/link';
+import { count } from '../../lib/format.ts';
+import { useTRPC, type Outputs } from '../../lib/trpc.ts';
+import { Empty, Failed, PageTitle, Section, SkeletonRows } from '../display/Blocks.tsx';
+import { HostCard } from '../host/HostCard.tsx';
+import { OperationRow } from '../operation/OperationRow.tsx';
+
+type Overview = Outputs['overview']['get'];
+
+/** Is all well, what is happening? */
+export function OverviewPage() {
+  const trpc = useTRPC();
+  const { data, error, refetch } = useQuery({ ...trpc.overview.get.queryOptions(), refetchInterval: 30_000 });
+  if (error && !data) return <Failed error={error} retry={() => void refetch()} />;
+  if (!data)
+    return (
+      <>
+        <PageTitle title="Overview" />
+        <Stack gap="xl">
+          <SkeletonRows rows={3} height={58} />
+          <SkeletonRows rows={1} height={124} />
+        </Stack>
+      </>
+    );
+  const nothingYet = data.recent.length === 0 && data.running.length === 0;
+  return (
+    <>
+      <PageTitle
+        title="Overview"
+        aside={
+          <Text c="dimmed" size="sm">
+            {wellness(data)}
+          </Text>
+        }
+      />
+      {nothingYet ? (
+        <Box mb="xl">
+          <First sample={data.sample} />
+        </Box>
+      ) : (
+        <Section
+          title="Now"
+          aside={
+            data.activeCount > data.running.length ? (
+              <Link href="/operations">All {data.activeCount}</Link>
+            ) : undefined
+          }
+        >
+          {data.running.length > 0 ? (
+            <Box className="panel">
+              {data.running.map((operation) => (
+                <OperationRow key={operation.id} operation={operation} />
+              ))}
+            </Box>
+          ) : (
+            <Group className="panel" px={14} mih={58} justify="space-between">
+              <Text size="sm" c="dimmed">
+                Nothing is running.
+              </Text>
+            </Group>
+          )}
+        </Section>
+      )}
+      <Section title="Hosts">
+        {data.hosts.length === 0 ? (
+          <Empty title="No host has reported yet">A host shows here as soon as its worker runs.</Empty>
+        ) : (
+          <Stack gap="sm">
+            {data.hosts.map((host) => (
+              <HostCard key={host.id} host={host} />
+            ))}
+          </Stack>
+        )}
+      </Section>
+      {data.recent.length === 0 ? null : (
+        <Section
+          title="Recent"
+          aside={
+            <Link href="/operations" style={{ fontSize: 14 }}>
+              All operations
+            </Link>
+          }
+        >
+          <Box className="panel">
+            {data.recent.map((operation) => (
+              <OperationRow key={operation.id} operation={operation} />
+            ))}
+          </Box>
+        </Section>
+      )}
+    </>
+  );
+}
+
+function wellness({ hosts, guests }: Overview): string {
+  const total = Object.values(guests).reduce((sum, number) => sum + number, 0);
+  const unwell = hosts.filter((host) => host.state !== 'online').length;
+  const running = `${count(total, 'guest')}, ${guests['running'] ?? 0} running`;
+  return unwell === 0
+    ? running
+    : `${running} · ${count(unwell, 'host')} ${unwell === 1 ? 'needs' : 'need'} attention`;
+}
+
+function First({ sample }: { sample: Overview['sample'] }) {
+  if (!sample) {
+    return (
+      <Empty
+        title="Nothing to clone yet"
+        action={
+          <Button component={Link} href="/templates?import=1">
+            Import an image
+          </Button>
+        }
+      >
+        Import a disk image as a template. The sample template appears by itself at the first start.
+      </Empty>
+    );
+  }
+  return (
+    <Empty
+      title="Make your first clone"
+      action={
+        <Button component={Link} href={`/clone?source=template:${sample.versionId}`}>
+          Clone {sample.label}
+        </Button>
+      }
+    >
+      The sample template is a small Linux with a guest agent. A linked clone of it runs a few seconds after
+      the click.
+    </Empty>
+  );
+}

@@ -1,0 +1,228 @@
+'use client';
+
+import { Button, Group, List, Modal, Stack, Text } from '@mantine/core';
+import { IconCopyPlus, IconTrash } from '@tabler/icons-react';
+import { useMutation, useQuery } from '@tanstack/react-query';
+import Link from 'next/link';
+import { useRouter } from 'next/navigation';
+import { useState } from 'react';
+import { count, formatBytes } from '../../lib/format.ts';
+import { useIdempotencyKey } from '../../lib/key.ts';
+import { publicError, useTRPC } from '../../lib/trpc.ts';
+import type { TemplateVersionView, TemplateView } from '../../server/views/template.ts';
+import { Empty, Facts, Failed, PageTitle, Problem, Section, SkeletonRows } from '../display/Blocks.tsx';
+import { Ago, Copyable } from '../display/Text.tsx';
+
+/** One template: which versions, how large, who stands on them. */
+export function TemplatePage({ id }: { id: string }) {
+  const trpc = useTRPC();
+  const { data: template, error, refetch } = useQuery(trpc.template.get.queryOptions({ id }));
+  const [doomed, setDoomed] = useState<TemplateVersionView | null>(null);
+  if (error && !template) return <Failed error={error} retry={() => void refetch()} />;
+  if (!template)
+    return (
+      <>
+        <PageTitle title="Template" />
+        <SkeletonRows rows={6} height={36} />
+      </>
+    );
+  const newest = template.versions[0];
+  return (
+    <>
+      <title>{`${template.name} · Offshoot`}</title>
+      <PageTitle
+        title={template.name}
+        aside={
+          <Text c="dimmed" size="sm">
+            {template.osName}
+          </Text>
+        }
+      >
+        {newest ? (
+          <Button
+            component={Link}
+            href={`/clone?source=template:${newest.id}`}
+            size="sm"
+            leftSection={<IconCopyPlus size={16} aria-hidden />}
+          >
+            Clone v{newest.number}
+          </Button>
+        ) : null}
+      </PageTitle>
+      {template.description === '' ? null : <Text mb="md">{template.description}</Text>}
+      {template.versions.length === 0 ? (
+        <Empty title="It has no version">Import an image under the same name to add one.</Empty>
+      ) : (
+        template.versions.map((version) => (
+          <Version key={version.id} version={version} onDelete={() => setDoomed(version)} />
+        ))
+      )}
+      {doomed ? <DeleteVersion template={template} version={doomed} onClose={() => setDoomed(null)} /> : null}
+    </>
+  );
+}
+
+function Version({ version, onDelete }: { version: TemplateVersionView; onDelete: () => void }) {
+  return (
+    <Section
+      title={`Version ${version.number}`}
+      aside={
+        <Group gap="xs">
+          <Button
+            size="xs"
+            variant="default"
+            leftSection={<IconTrash size={14} aria-hidden />}
+            onClick={onDelete}
+            aria-label={`Delete version ${version.number}`}
+          >
+            Delete
+          </Button>
+          <Button
+            size="xs"
+            variant="default"
+            component={Link}
+            href={`/clone?source=template:${version.id}`}
+            aria-label={`Clone version ${version.number}`}
+          >
+            Clone
+          </Button>
+        </Group>
+      }
+    >
+      <Facts
+        facts={[
+          [
+            'Digest',
+            <Copyable
+              key="d"
+              value={`sha256:${version.digest}`}
+              shown={`sha256:${version.digest.slice(0, 24)}…`}
+            />,
+          ],
+          [
+            'Size',
+            <span key="s" className="num">
+              {formatBytes(version.allocatedBytes)} stored, {formatBytes(version.virtualBytes)} as the guest
+              sees it
+            </span>,
+          ],
+          [
+            'Disks',
+            version.disks
+              .map((disk) => `${disk.target} (${disk.format}, ${formatBytes(disk.virtualBytes)})`)
+              .join(', '),
+          ],
+          ['Linked clones', <Children key="c" version={version} />],
+          [
+            'Host',
+            <Link key="h" href={`/hosts/${version.hostId}`}>
+              {version.hostId}
+            </Link>,
+          ],
+          ['Made', <Ago key="m" at={version.createdAt} />],
+        ]}
+      />
+    </Section>
+  );
+}
+
+function useChildren(version: TemplateVersionView) {
+  const trpc = useTRPC();
+  return (
+    useQuery({
+      ...trpc.template.children.queryOptions({ baseId: version.baseId }),
+      enabled: version.children > 0,
+    }).data ?? []
+  );
+}
+
+function Children({ version }: { version: TemplateVersionView }) {
+  const children = useChildren(version);
+  if (version.children === 0) return <>none</>;
+  return (
+    <>
+      {version.children}:{' '}
+      {children.slice(0, 12).map((guest, index) => (
+        <span key={guest.id}>
+          {index > 0 ? ', ' : ''}
+          <Link href={`/guests/${guest.id}`}>{guest.name}</Link>
+        </span>
+      ))}
+      {children.length > 12 ? ' …' : ''}
+    </>
+  );
+}
+
+function DeleteVersion({
+  template,
+  version,
+  onClose,
+}: {
+  template: TemplateView;
+  version: TemplateVersionView;
+  onClose: () => void;
+}) {
+  const trpc = useTRPC();
+  const router = useRouter();
+  const [idempotencyKey] = useIdempotencyKey();
+  const children = useChildren(version);
+  const remove = useMutation(
+    trpc.operation.create.removeBase.mutationOptions({
+      onSuccess: ({ operationIds }) => {
+        onClose();
+        if (operationIds[0] !== undefined) router.push(`/operations/${operationIds[0]}`);
+      },
+    }),
+  );
+  const blocked = version.children > 0;
+  return (
+    <Modal
+      opened
+      onClose={onClose}
+      title={`Delete ${template.name} v${version.number}?`}
+      centered
+      radius="md"
+    >
+      <Stack gap="sm">
+        {blocked ? (
+          <>
+            <Text size="sm">
+              {count(version.children, 'guest')} {version.children === 1 ? 'stands' : 'stand'} on its disks
+              and {version.children === 1 ? 'blocks' : 'block'} this:
+            </Text>
+            <List size="sm">
+              {children.slice(0, 8).map((guest) => (
+                <List.Item key={guest.id}>
+                  <Link href={`/guests/${guest.id}`}>{guest.name}</Link>
+                </List.Item>
+              ))}
+            </List>
+            {version.children > 8 ? <Text size="sm">and {version.children - 8} more.</Text> : null}
+            <Text size="sm" c="dimmed">
+              Delete them first, or keep the version.
+            </Text>
+          </>
+        ) : (
+          <Text size="sm">
+            Its disks ({formatBytes(version.allocatedBytes)}) go too. No guest stands on them; full clones
+            made from it stay. This can’t be undone.
+          </Text>
+        )}
+        {remove.error ? <Problem error={publicError(remove.error)} /> : null}
+        <Group justify="flex-end">
+          <Button variant="default" onClick={onClose} data-autofocus>
+            Keep it
+          </Button>
+          <Button
+            color="red.9"
+            disabled={blocked}
+            loading={remove.isPending}
+            onClick={() => remove.mutate({ idempotencyKey, baseId: version.baseId })}
+          >
+            Delete
+          </Button>
+        </Group>
+      </Stack>
+    </Modal>
+  );
+}

@@ -1,0 +1,129 @@
+import {
+  cloneRequestSchema,
+  guestNameSchema,
+  importRequestSchema,
+  type PublicError,
+} from '@offshoot/clone-core/contract';
+import {
+  requestCapture,
+  requestClone,
+  requestDelete,
+  requestImport,
+  requestRemoveBase,
+  requestStart,
+  requestStop,
+} from '@offshoot/db/operations';
+import type { BatchResult } from '@offshoot/db/types';
+import { TRPCError } from '@trpc/server';
+import { z } from 'zod';
+import { ring, type Accepted } from '../doorbell.ts';
+import { publicErrorOf } from '../errors.ts';
+import { db } from '../services.ts';
+import { procedure, router } from './init.ts';
+
+/** Made once per opened form or dialog: the same click twice is one operation. */
+const idempotencyKey = z.uuid();
+const guestIds = z.array(z.uuid()).min(1, 'Pick at least one guest.').max(500, 'At most 500 guests at once.');
+
+export type BulkResult = { guestId: string } & (
+  | ({ ok: true } & Accepted)
+  | { ok: false; error: PublicError }
+);
+
+/** Asks for one operation per guest; one that can't be asked for does not hold up the others. */
+async function forEach(
+  ids: readonly string[],
+  key: string,
+  ask: (guestId: string, key: string) => Promise<BatchResult>,
+): Promise<BulkResult[]> {
+  const results: BulkResult[] = [];
+  for (const guestId of new Set(ids)) {
+    try {
+      results.push({
+        guestId,
+        ok: true,
+        ...(await ring(await ask(guestId, ids.length === 1 ? key : `${key}:${guestId}`))),
+      });
+    } catch (error) {
+      // One guest: the call itself fails, with its proper code.
+      if (ids.length === 1) throw error;
+      const wrapped = new TRPCError({ code: 'INTERNAL_SERVER_ERROR', cause: error });
+      results.push({ guestId, ok: false, error: publicErrorOf(wrapped) });
+    }
+  }
+  return results;
+}
+
+export const createRouter = router({
+  clone: procedure
+    .input(
+      z.strictObject({
+        idempotencyKey,
+        request: cloneRequestSchema,
+        agreedFingerprint: z.string().max(200).optional(),
+      }),
+    )
+    .mutation(async ({ ctx, input }) =>
+      ring(
+        await requestClone(db(), {
+          userId: ctx.signed.userId,
+          idempotencyKey: input.idempotencyKey,
+          request: input.request,
+          ...(input.agreedFingerprint === undefined ? {} : { agreedFingerprint: input.agreedFingerprint }),
+        }),
+      ),
+    ),
+
+  import: procedure
+    .input(z.strictObject({ idempotencyKey, request: importRequestSchema }))
+    .mutation(async ({ ctx, input }) =>
+      ring(await requestImport(db(), { userId: ctx.signed.userId, ...input })),
+    ),
+
+  capture: procedure
+    .input(
+      z.strictObject({
+        idempotencyKey,
+        guestId: z.uuid(),
+        template: z.strictObject({ name: guestNameSchema, description: z.string().max(500).default('') }),
+      }),
+    )
+    .mutation(async ({ ctx, input }) =>
+      ring(await requestCapture(db(), { userId: ctx.signed.userId, ...input })),
+    ),
+
+  start: procedure
+    .input(z.strictObject({ idempotencyKey, guestIds, waitForAgent: z.boolean().default(false) }))
+    .mutation(({ ctx, input }) =>
+      forEach(input.guestIds, input.idempotencyKey, (guestId, key) =>
+        requestStart(db(), {
+          userId: ctx.signed.userId,
+          idempotencyKey: key,
+          guestId,
+          waitForAgent: input.waitForAgent,
+        }),
+      ),
+    ),
+
+  stop: procedure
+    .input(z.strictObject({ idempotencyKey, guestIds, force: z.boolean().default(false) }))
+    .mutation(({ ctx, input }) =>
+      forEach(input.guestIds, input.idempotencyKey, (guestId, key) =>
+        requestStop(db(), { userId: ctx.signed.userId, idempotencyKey: key, guestId, force: input.force }),
+      ),
+    ),
+
+  delete: procedure
+    .input(z.strictObject({ idempotencyKey, guestIds }))
+    .mutation(({ ctx, input }) =>
+      forEach(input.guestIds, input.idempotencyKey, (guestId, key) =>
+        requestDelete(db(), { userId: ctx.signed.userId, idempotencyKey: key, guestId }),
+      ),
+    ),
+
+  removeBase: procedure
+    .input(z.strictObject({ idempotencyKey, baseId: z.uuid() }))
+    .mutation(async ({ ctx, input }) =>
+      ring(await requestRemoveBase(db(), { userId: ctx.signed.userId, ...input })),
+    ),
+});

@@ -1,0 +1,86 @@
+import { cloneModes, guestStates, hostIdSchema } from '@offshoot/clone-core/contract';
+import { OffshootError } from '@offshoot/clone-core/errors';
+import { z } from 'zod';
+import { db } from '../services.ts';
+import { guestInclude, guestView } from '../views/guest.ts';
+import { procedure, router } from './init.ts';
+
+export const guestSorts = ['name', 'state', 'usedBytes', 'createdAt', 'address'] as const;
+
+const listInput = z.object({
+  search: z.string().max(200).default(''),
+  state: z.enum(guestStates).nullish(),
+  hostId: hostIdSchema.nullish(),
+  mode: z.enum([...cloneModes, 'found']).nullish(),
+  ownerId: z.string().max(64).nullish(),
+  sort: z.enum(guestSorts).default('name'),
+  descending: z.boolean().default(false),
+  page: z.int().min(1).max(100_000).default(1),
+  pageSize: z.int().min(1).max(500).default(50),
+});
+
+export const guestRouter = router({
+  list: procedure.input(listInput.prefault({})).query(async ({ input }) => {
+    const like = { contains: input.search.trim(), mode: 'insensitive' as const };
+    const where = {
+      ...(input.search.trim() === ''
+        ? {}
+        : {
+            OR: [
+              { name: like },
+              { address: like },
+              { sourceName: like },
+              { macs: { has: input.search.trim().toLowerCase() } },
+            ],
+          }),
+      ...(input.state ? { state: input.state } : {}),
+      ...(input.hostId ? { hostId: input.hostId } : {}),
+      ...(input.ownerId ? { ownerId: input.ownerId } : {}),
+      ...(input.mode ? { mode: input.mode === 'found' ? null : input.mode } : {}),
+    };
+    const direction = input.descending ? ('desc' as const) : ('asc' as const);
+    const nulls = input.sort === 'usedBytes' || input.sort === 'address';
+    const order = nulls
+      ? { [input.sort]: { sort: direction, nulls: 'last' as const } }
+      : { [input.sort]: direction };
+    const [total, rows] = await Promise.all([
+      db().prisma.guest.count({ where }),
+      db().prisma.guest.findMany({
+        where,
+        include: guestInclude,
+        orderBy: [order, { id: 'asc' }],
+        skip: (input.page - 1) * input.pageSize,
+        take: input.pageSize,
+      }),
+    ]);
+    return { total, guests: rows.map(guestView) };
+  }),
+
+  get: procedure.input(z.object({ id: z.uuid() })).query(async ({ input }) => {
+    const row = await db().prisma.guest.findUnique({ where: { id: input.id }, include: guestInclude });
+    if (!row)
+      throw new OffshootError('not-found', {
+        publicMessage: 'There is no such guest. It may have been deleted.',
+      });
+    return guestView(row);
+  }),
+
+  /** Guests cloned from this one. */
+  clones: procedure.input(z.object({ id: z.uuid() })).query(({ input }) =>
+    db().prisma.guest.findMany({
+      where: { sourceGuestId: input.id },
+      select: { id: true, name: true, state: true, mode: true },
+      orderBy: { name: 'asc' },
+      take: 200,
+    }),
+  ),
+
+  /** People who own guests, for the filter. */
+  owners: procedure.query(() =>
+    db().prisma.user.findMany({
+      where: { guests: { some: {} } },
+      select: { id: true, name: true },
+      orderBy: { name: 'asc' },
+    }),
+  ),
+});

@@ -1,0 +1,20 @@
+import { guestRouter } from './guest.ts';
+import { hostRouter } from './host.ts';
+import { router } from './init.ts';
+import { meRouter } from './me.ts';
+import { operationRouter } from './operation.ts';
+import { overviewRouter } from './overview.ts';
+import { previewRouter } from './preview.ts';
+import { templateRouter } from './template.ts';
+
+export const appRouter = router({
+  guest: guestRouter,
+  host: hostRouter,
+  me: meRouter,
+  operation: operationRouter,
+  overview: overviewRouter,
+  preview: previewRouter,
+  template: templateRouter,
+});
+
+export type AppRouter = typeof appRouter;

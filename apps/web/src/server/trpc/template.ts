@@ -1,0 +1,27 @@
+import { OffshootError } from '@offshoot/clone-core/errors';
+import { listTemplates } from '@offshoot/db/catalog';
+import { z } from 'zod';
+import { db } from '../services.ts';
+import { templateView } from '../views/template.ts';
+import { procedure, router } from './init.ts';
+
+export const templateRouter = router({
+  list: procedure.query(async () => (await listTemplates(db())).map(templateView)),
+  get: procedure.input(z.object({ id: z.uuid() })).query(async ({ input }) => {
+    const found = (await listTemplates(db())).find((row) => row.id === input.id);
+    if (!found)
+      throw new OffshootError('not-found', {
+        publicMessage: 'There is no such template. It may have been deleted.',
+      });
+    return templateView(found);
+  }),
+  /** Guests standing on a version's base: what deleting it would break. */
+  children: procedure.input(z.object({ baseId: z.uuid() })).query(({ input }) =>
+    db().prisma.guest.findMany({
+      where: { baseId: input.baseId },
+      select: { id: true, name: true, state: true },
+      orderBy: { name: 'asc' },
+      take: 200,
+    }),
+  ),
+});

@@ -1,0 +1,104 @@
+/** Guests as a browser sees them. */
+import type { CloneMode, GuestState, OperationKind, OperationState } from '@offshoot/clone-core/contract';
+import type { Db } from '@offshoot/db/client';
+import { isEnded, operationStates } from '@offshoot/clone-core/contract';
+
+const notEnded: string[] = operationStates.filter((state) => !isEnded(state));
+
+export const guestInclude = {
+  host: { select: { id: true, name: true, simulated: true } },
+  owner: { select: { id: true, name: true } },
+  sourceGuest: { select: { id: true, name: true } },
+  templateVersion: { select: { id: true, number: true, template: { select: { id: true, name: true } } } },
+  operations: {
+    where: { state: { in: notEnded } },
+    select: { id: true, kind: true, state: true },
+    orderBy: { id: 'desc' },
+    take: 1,
+  },
+  _count: { select: { clones: true } },
+} as const;
+
+const readOne = (db: Db, id: string) => db.prisma.guest.findUnique({ where: { id }, include: guestInclude });
+type Row = NonNullable<Awaited<ReturnType<typeof readOne>>>;
+
+export interface GuestDisk {
+  target: string;
+  path: string;
+  format: string;
+  virtualBytes: number;
+  usedBytes: number;
+}
+
+/** What a guest was cloned from: a link while it is there, its name for ever. */
+export type GuestSource =
+  | { type: 'guest'; id: string; label: string }
+  | { type: 'template'; id: string; label: string }
+  | { type: 'gone'; label: string };
+
+export interface GuestView {
+  id: string;
+  name: string;
+  uuid: string | null;
+  state: GuestState;
+  managed: boolean;
+  mode: CloneMode | null;
+  host: { id: string; name: string; simulated: boolean };
+  owner: { id: string; name: string } | null;
+  source: GuestSource | null;
+  vcpus: number | null;
+  memoryBytes: number | null;
+  virtualBytes: number | null;
+  usedBytes: number | null;
+  macs: string[];
+  address: string | null;
+  disks: GuestDisk[];
+  clones: number;
+  /** The operation that works on it right now, if one does. */
+  busy: { id: string; kind: OperationKind; state: OperationState } | null;
+  createdAt: string;
+  seenAt: string | null;
+}
+
+const bytes = (value: bigint | null): number | null => (value === null ? null : Number(value));
+
+/** Row → view. */
+export function guestView(row: Row): GuestView {
+  const busy = row.operations[0];
+  return {
+    id: row.id,
+    name: row.name,
+    uuid: row.uuid,
+    state: row.state as GuestState,
+    managed: row.managed,
+    mode: row.mode as CloneMode | null,
+    host: row.host,
+    owner: row.owner,
+    source: sourceOf(row),
+    vcpus: row.vcpus,
+    memoryBytes: bytes(row.memoryBytes),
+    virtualBytes: bytes(row.virtualBytes),
+    usedBytes: bytes(row.usedBytes),
+    macs: row.macs,
+    address: row.address,
+    disks: (row.disks as unknown as GuestDisk[] | null) ?? [],
+    clones: row._count.clones,
+    busy: busy
+      ? { id: busy.id, kind: busy.kind as OperationKind, state: busy.state as OperationState }
+      : null,
+    createdAt: row.createdAt.toISOString(),
+    seenAt: row.seenAt?.toISOString() ?? null,
+  };
+}
+
+function sourceOf(row: Row): GuestSource | null {
+  if (row.sourceGuest) return { type: 'guest', id: row.sourceGuest.id, label: row.sourceGuest.name };
+  const version = row.templateVersion;
+  if (version)
+    return {
+      type: 'template',
+      id: version.template.id,
+      label: `${version.template.name} v${version.number}`,
+    };
+  return row.sourceName === null ? null : { type: 'gone', label: row.sourceName };
+}

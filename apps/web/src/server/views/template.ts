@@ -1,0 +1,60 @@
+/** Templates as a browser sees them. */
+import type { BaseDisk } from '@offshoot/clone-core/contract';
+import type { listTemplates } from '@offshoot/db/catalog';
+
+type Row = Awaited<ReturnType<typeof listTemplates>>[number];
+
+export interface TemplateVersionView {
+  id: string;
+  number: number;
+  baseId: string;
+  digest: string;
+  hostId: string;
+  virtualBytes: number;
+  allocatedBytes: number;
+  disks: { target: string; format: string; digest: string; virtualBytes: number; allocatedBytes: number }[];
+  /** Guests whose disks stand on it. */
+  children: number;
+  createdAt: string;
+}
+
+export interface TemplateView {
+  id: string;
+  name: string;
+  description: string;
+  osName: string;
+  createdAt: string;
+  /** Newest first. */
+  versions: TemplateVersionView[];
+}
+
+/** Row → view. */
+export function templateView(row: Row): TemplateView {
+  return {
+    id: row.id,
+    name: row.name,
+    description: row.description,
+    osName: row.osName,
+    createdAt: row.createdAt.toISOString(),
+    versions: row.versions.map((version) => ({
+      id: version.id,
+      number: version.number,
+      baseId: version.baseId,
+      digest: version.base.digest,
+      hostId: version.base.hostId,
+      virtualBytes: Number(version.base.virtualBytes),
+      allocatedBytes: Number(version.base.allocatedBytes),
+      disks: (version.base.disks as unknown as BaseDisk[]).map(
+        ({ target, format, digest, virtualBytes, allocatedBytes }) => ({
+          target,
+          format,
+          digest,
+          virtualBytes,
+          allocatedBytes,
+        }),
+      ),
+      children: version.base._count.children,
+      createdAt: version.createdAt.toISOString(),
+    })),
+  };
+}
