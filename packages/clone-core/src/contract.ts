@@ -136,7 +136,7 @@ export interface PlanView {
   strategy?: string;
   notes: PlanNote[];
   steps: StepView[];
-  /** Changes when any fact that the plan was decided on changes. */
+  /** Changes when any fact that the plan was decided on changes; not with ids, the new name, or free space. */
   fingerprint: string;
 }
 
