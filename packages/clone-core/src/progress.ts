@@ -23,7 +23,8 @@ export class ProgressMeter {
     const doneBytes = Math.max(progress.doneBytes ?? 0, this.lastBytes);
     const complete = progress.totalBytes !== undefined && doneBytes >= progress.totalBytes;
     const changedNote = progress.note !== this.lastNote;
-    if (this.lastAt !== undefined && at - this.lastAt < INTERVAL_MS && !complete && !changedNote) return undefined;
+    if (this.lastAt !== undefined && at - this.lastAt < INTERVAL_MS && !complete && !changedNote)
+      return undefined;
     if (this.lastAt !== undefined && at > this.lastAt && doneBytes > this.lastBytes) {
       const instant = ((doneBytes - this.lastBytes) / (at - this.lastAt)) * 1000;
       const weight = 1 - Math.exp(-(at - this.lastAt) / SMOOTHING_MS);
