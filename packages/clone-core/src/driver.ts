@@ -29,6 +29,7 @@ export type DriverSource =
 
 /** One unit of work for one guest (or base), as a driver understands it. Pure JSON. */
 export type OperationRequest =
+  /** `linked` of a guest is planned for its preview only: what runs names the base that a capture made before. */
   | { kind: 'clone'; source: DriverSource; mode: CloneMode; name: string; options: CloneOptions }
   | { kind: 'capture'; guest: GuestRef; label: string }
   | { kind: 'import'; imagePath: string; label: string; osName: string; vcpus: number; memoryMiB: number; firmware: 'bios' | 'uefi'; network?: string }

@@ -91,6 +91,14 @@ export function planCases(stage: () => Stage): void {
     expect((await planOf(rig.driver(), cloneOf(source, 'changed'))).fingerprint).not.toBe(before.fingerprint);
   });
 
+  it('a linked clone of a guest can be previewed before its base is captured', async () => {
+    const { rig, source } = stage();
+    const request: OperationRequest = { ...cloneOf(source, 'previewed'), mode: 'linked' };
+    const plan = await planOf(rig.driver(), request);
+    expect(plan).toMatchObject({ guest: { name: 'previewed' }, estimates: { moveBytes: 0 } });
+    expect(plan.baseDigest).toBeUndefined();
+  });
+
   it('every mode and state of a source has an answer, and a no has its reason', () => {
     const { capabilities } = stage().rig.driver().info;
     for (const mode of ['full', 'linked'] as const) {
