@@ -21,10 +21,10 @@ export function openDatabase(url: string, options: { poolSize?: number } = {}): 
     connectionTimeoutMillis: 5000,
     keepAlive: true,
   });
-  // An idle connection that breaks (a restart of PostgreSQL) is dropped by the pool; the next query opens another.
-  pool.on('error', (error) => {
-    process.emitWarning(`An idle database connection broke: ${error.message}`, 'DatabaseWarning');
-  });
+  // A connection that breaks (a restart of PostgreSQL) rejects the query it is at, or its next one; idle ones the pool
+  // drops. Their own error events carry nothing more, but without a listener they would end the process.
+  pool.on('connect', (client) => client.on('error', () => undefined));
+  pool.on('error', () => undefined);
   const prisma = new PrismaClient({ adapter: new PrismaPg(pool) });
   return {
     prisma,
