@@ -1,0 +1,126 @@
+/** This machine's libvirt: the running daemon, or one of our own where nothing runs it. */
+import { access, constants, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { OffshootError } from '@offshoot/clone-core/errors';
+import { execa } from 'execa';
+import { startService, untilReady, type Service } from './child.ts';
+
+export interface LibvirtOptions {
+  isRoot: boolean;
+  logs: string;
+  say(line: string): void;
+}
+
+export interface Libvirt {
+  uri: string;
+  /** What we started, in the order to stop it. Guests live on without it. */
+  services: Service[];
+  /** Undoes what else we changed for this run. */
+  restore(): Promise<void>;
+}
+
+/**
+ * As root the system's libvirt (`qemu:///system`), otherwise this account's own (`qemu:///session`, which libvirt
+ * starts by itself). Starts the daemon only where none answers.
+ */
+export async function startLibvirt(options: LibvirtOptions): Promise<Libvirt> {
+  const nothing = { services: [], restore: () => Promise.resolve() };
+  if (!options.isRoot) {
+    const uri = 'qemu:///session';
+    if (await answers(uri)) return { uri, ...nothing };
+    throw new OffshootError('host-unreachable', {
+      publicMessage: 'This account’s libvirt (qemu:///session) does not answer.',
+      remedy: 'Run "virsh -c qemu:///session list" to see why, or start Offshoot as root.',
+    });
+  }
+  const uri = 'qemu:///system';
+  await openKvm(options.say);
+  const started = (await answers(uri)) ? [] : await startDaemons(uri, options);
+  const network = await startDefaultNetwork(uri, options.say);
+  return {
+    uri,
+    services: started,
+    async restore() {
+      if (network) await execa('virsh', ['-c', uri, 'net-destroy', 'default']);
+    },
+  };
+}
+
+/**
+ * Where no udev runs, /dev/kvm may belong to root alone. libvirt probes QEMU as root but checks the device for
+ * QEMU's account, finds that they differ, and probes again before every single definition (15 s each time here).
+ * The owner and mode set are those of Debian's udev rule.
+ */
+async function openKvm(say: (line: string) => void): Promise<void> {
+  try {
+    const device = await stat('/dev/kvm');
+    const group = await execa('getent', ['group', 'kvm'], { reject: false });
+    const gid = Number(group.stdout.split(':')[2]);
+    if (group.exitCode !== 0 || (device.gid === gid && (device.mode & 0o060) === 0o060)) return;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return;
+    throw error;
+  }
+  say(
+    '  /dev/kvm belongs to root alone; giving it to the group kvm as udev does: chgrp kvm /dev/kvm && chmod 660 /dev/kvm',
+  );
+  await execa('chgrp', ['kvm', '/dev/kvm']);
+  await execa('chmod', ['660', '/dev/kvm']);
+}
+
+async function startDaemons(uri: string, { logs, say }: LibvirtOptions): Promise<Service[]> {
+  if (await exists('/run/systemd/system')) {
+    say('  starting libvirt: systemctl start libvirtd');
+    await execa('systemctl', ['start', 'libvirtd']);
+    const unit: Service = {
+      name: 'libvirtd',
+      ended: new Promise(() => undefined),
+      stop: async () => void (await execa('systemctl', ['stop', 'libvirtd'])),
+    };
+    return [unit];
+  }
+  const own: Service[] = [];
+  // virtlogd keeps guests' consoles across restarts of libvirtd; it exits by itself when told to.
+  if (!(await exists('/run/libvirt/virtlogd-sock'))) {
+    own.push(
+      await startService({ name: 'virtlogd', argv: ['virtlogd'], logFile: join(logs, 'virtlogd.log') }),
+    );
+  }
+  const logFile = join(logs, 'libvirtd.log');
+  // QEMU processes become orphans by design. tini collects them where the machine's first process does not, which
+  // would make libvirt wait for each ended guest as if it still ran.
+  const daemon = await startService({ name: 'libvirtd', argv: ['tini', '-s', '--', 'libvirtd'], logFile });
+  await untilReady(daemon, logFile, 'libvirt', () => answers(uri), 30_000);
+  return [daemon, ...own];
+}
+
+/** The NAT network of a fresh libvirt: started if it is there and stopped. Says so where it can't be; guests then get user-mode networking. */
+async function startDefaultNetwork(uri: string, say: (line: string) => void): Promise<boolean> {
+  const info = await execa('virsh', ['-c', uri, 'net-info', 'default'], {
+    reject: false,
+    env: { LC_ALL: 'C' },
+  });
+  if (info.exitCode !== 0 || /^Active:\s+yes/m.test(info.stdout)) return false;
+  const started = await execa('virsh', ['-c', uri, 'net-start', 'default'], { reject: false });
+  if (started.exitCode === 0) return true;
+  say(
+    `  the network "default" could not be started (${started.stderr.trim().split('\n').at(-1)}); guests get user-mode networking`,
+  );
+  return false;
+}
+
+async function answers(uri: string): Promise<boolean> {
+  return (
+    (await execa('virsh', ['-c', uri, 'list', '--name'], { reject: false, timeout: 10_000 })).exitCode === 0
+  );
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await access(path, constants.F_OK);
+    return true;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false;
+    throw error;
+  }
+}
