@@ -40,7 +40,10 @@ const schema = z
         try {
           return simulatedSchema.parse(JSON.parse(text));
         } catch (error) {
-          context.addIssue({ code: 'custom', message: `OFFSHOOT_SIMULATED is not JSON of the simulated driver’s options: ${error instanceof Error ? error.message : String(error)}` });
+          context.addIssue({
+            code: 'custom',
+            message: `OFFSHOOT_SIMULATED is not JSON of the simulated driver’s options: ${error instanceof Error ? error.message : String(error)}`,
+          });
           return z.NEVER;
         }
       })

@@ -21,9 +21,7 @@ export async function openHost(config: WorkerConfig): Promise<ServedHost> {
       uri: config.OFFSHOOT_LIBVIRT_URI,
       store: config.OFFSHOOT_STORE,
       accelerator: config.OFFSHOOT_ACCELERATOR,
-      ...(config.OFFSHOOT_SIMULATED === undefined
-        ? {}
-        : { simulated: config.OFFSHOOT_SIMULATED }),
+      ...(config.OFFSHOOT_SIMULATED === undefined ? {} : { simulated: config.OFFSHOOT_SIMULATED }),
     },
     shell,
   );

@@ -47,12 +47,17 @@ export async function ask(
   make: (tx: Tx) => Promise<{ operations: NewOperation[]; events?: NewEvent[] }>,
 ): Promise<BatchResult> {
   if (asked.idempotencyKey.length < 1 || asked.idempotencyKey.length > 200) {
-    throw new OffshootError('invalid-input', { publicMessage: 'The request’s key has 1 to 200 characters.', field: 'idempotencyKey' });
+    throw new OffshootError('invalid-input', {
+      publicMessage: 'The request’s key has 1 to 200 characters.',
+      field: 'idempotencyKey',
+    });
   }
   const digest = createHash('sha256').update(canonical(body)).digest('hex');
   try {
     return await transaction(db, async (tx) => {
-      await tx.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 7067461))', [`${asked.userId ?? ''}\n${asked.idempotencyKey}`]);
+      await tx.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 7067461))', [
+        `${asked.userId ?? ''}\n${asked.idempotencyKey}`,
+      ]);
       const before = await batchOf(tx, asked, digest);
       if (before) return before;
       const { operations, events = [] } = await make(tx);
@@ -80,7 +85,11 @@ export async function ask(
   }
 }
 
-function batchResult(batchId: string, operations: readonly Pick<NewOperation, 'id' | 'hostId' | 'lane' | 'state'>[], repeated: boolean): BatchResult {
+function batchResult(
+  batchId: string,
+  operations: readonly Pick<NewOperation, 'id' | 'hostId' | 'lane' | 'state'>[],
+  repeated: boolean,
+): BatchResult {
   return {
     batchId,
     operationIds: operations.map((operation) => operation.id),
@@ -112,7 +121,13 @@ async function batchOf(tx: Tx, asked: Asked, digest: string): Promise<BatchResul
   return batchResult(first.batchId, operations.rows, true);
 }
 
-async function insertOperations(tx: Tx, asked: Asked, batchId: string, digest: string, operations: readonly NewOperation[]): Promise<void> {
+async function insertOperations(
+  tx: Tx,
+  asked: Asked,
+  batchId: string,
+  digest: string,
+  operations: readonly NewOperation[],
+): Promise<void> {
   const rows = operations.map((operation, index) => ({
     ...operation,
     batchId,
@@ -133,4 +148,7 @@ async function insertOperations(tx: Tx, asked: Asked, batchId: string, digest: s
 }
 
 /** An event that tells the Guests page which rows to read again. */
-export const inventoryEvent = (hostId: string, guestIds: string[]): NewEvent => ({ hostId, data: { type: 'inventory', guestIds } });
+export const inventoryEvent = (hostId: string, guestIds: string[]): NewEvent => ({
+  hostId,
+  data: { type: 'inventory', guestIds },
+});

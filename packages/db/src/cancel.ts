@@ -18,12 +18,19 @@ interface Found {
 }
 
 async function find(tx: Tx, operationId: string, lock: '' | 'FOR NO KEY UPDATE'): Promise<Found> {
-  const { rows } = await tx.query<{ id: string; state: OperationState; request: unknown; guestId: string | null }>(
-    `SELECT "id", "state", "request", "guestId" FROM "operation" WHERE "id" = $1 ${lock}`,
-    [operationId],
-  );
+  const { rows } = await tx.query<{
+    id: string;
+    state: OperationState;
+    request: unknown;
+    guestId: string | null;
+  }>(`SELECT "id", "state", "request", "guestId" FROM "operation" WHERE "id" = $1 ${lock}`, [operationId]);
   const row = rows[0];
-  if (!row) throw new OffshootError('not-found', { publicMessage: 'That operation does not exist.', remedy: 'Reload the list.', field: 'operationId' });
+  if (!row)
+    throw new OffshootError('not-found', {
+      publicMessage: 'That operation does not exist.',
+      remedy: 'Reload the list.',
+      field: 'operationId',
+    });
   return { ...row, request: storedRequestSchema.parse(row.request) };
 }
 
@@ -36,7 +43,10 @@ export function requestCancel(db: Db, operationId: string): Promise<{ state: Ope
     const found = await find(tx, operationId, 'FOR NO KEY UPDATE');
     if (isEnded(found.state) || found.state === 'undoing') return { state: found.state };
     if (found.state === 'running') {
-      await tx.query('UPDATE "operation" SET "cancelRequestedAt" = COALESCE("cancelRequestedAt", clock_timestamp()) WHERE "id" = $1', [operationId]);
+      await tx.query(
+        'UPDATE "operation" SET "cancelRequestedAt" = COALESCE("cancelRequestedAt", clock_timestamp()) WHERE "id" = $1',
+        [operationId],
+      );
       await tx.query("SELECT pg_notify('offshoot_cancel', $1)", [operationId]);
       return { state: 'running' };
     }
@@ -55,7 +65,10 @@ export function requestRetry(db: Db, asked: Asked & { operationId: string }): Pr
     const found = await find(tx, asked.operationId, '');
     if (!isEnded(found.state) || found.state === 'finished') {
       throw new OffshootError('invalid-input', {
-        publicMessage: found.state === 'finished' ? 'That operation is finished; there is nothing to retry.' : 'That operation has not ended yet.',
+        publicMessage:
+          found.state === 'finished'
+            ? 'That operation is finished; there is nothing to retry.'
+            : 'That operation has not ended yet.',
         field: 'operationId',
       });
     }
@@ -67,7 +80,12 @@ async function makeAgain(tx: Tx, userId: string | null, found: Found): ReturnTyp
   const { request } = found;
   switch (request.kind) {
     case 'clone':
-      return makeClones(tx, userId, { source: request.source, mode: request.mode, names: [request.name], options: request.options }, null);
+      return makeClones(
+        tx,
+        userId,
+        { source: request.source, mode: request.mode, names: [request.name], options: request.options },
+        null,
+      );
     case 'import':
       return { events: [], ...(await makeImport(tx, request)) };
     case 'remove-base':
@@ -75,19 +93,32 @@ async function makeAgain(tx: Tx, userId: string | null, found: Found): ReturnTyp
     case 'capture': {
       const followers = await followersOf(tx, found.id);
       const first = followers[0];
-      if (first) return makeClones(tx, userId, { ...first, names: followers.map((follower) => follower.name) }, null);
+      if (first)
+        return makeClones(tx, userId, { ...first, names: followers.map((follower) => follower.name) }, null);
       return { events: [], ...(await makeGuestOperation(tx, request.guestId, request)) };
     }
     case 'start':
     case 'stop':
     case 'delete': {
-      if (found.guestId === null) throw new OffshootError('not-found', { publicMessage: 'That guest does not exist any more.', field: 'operationId' });
+      if (found.guestId === null)
+        throw new OffshootError('not-found', {
+          publicMessage: 'That guest does not exist any more.',
+          field: 'operationId',
+        });
       return { events: [], ...(await makeGuestOperation(tx, found.guestId, request)) };
     }
   }
 }
 
-async function followersOf(tx: Tx, operationId: string): Promise<Extract<StoredRequest, { kind: 'clone' }>[]> {
-  const { rows } = await tx.query<{ request: unknown }>('SELECT "request" FROM "operation" WHERE "afterId" = $1 ORDER BY "id"', [operationId]);
-  return rows.map((row) => storedRequestSchema.parse(row.request)).filter((request) => request.kind === 'clone');
+async function followersOf(
+  tx: Tx,
+  operationId: string,
+): Promise<Extract<StoredRequest, { kind: 'clone' }>[]> {
+  const { rows } = await tx.query<{ request: unknown }>(
+    'SELECT "request" FROM "operation" WHERE "afterId" = $1 ORDER BY "id"',
+    [operationId],
+  );
+  return rows
+    .map((row) => storedRequestSchema.parse(row.request))
+    .filter((request) => request.kind === 'clone');
 }

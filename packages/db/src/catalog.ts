@@ -7,7 +7,12 @@ import { newId, type Tx } from './transaction.ts';
 export function listTemplates(db: Db) {
   return db.prisma.template.findMany({
     orderBy: { name: 'asc' },
-    include: { versions: { orderBy: { number: 'desc' }, include: { base: { include: { _count: { select: { children: true } } } } } } },
+    include: {
+      versions: {
+        orderBy: { number: 'desc' },
+        include: { base: { include: { _count: { select: { children: true } } } } },
+      },
+    },
   });
 }
 
@@ -26,16 +31,28 @@ interface CatalogEntry {
  * Records a base, and with `entry` a new version of that template (made if it is not there). The same content on the
  * same host is the same base. Returns the base's id. Inside the transaction that ends the operation.
  */
-export async function recordBase(tx: Tx, hostId: string, base: CapturedBase, entry?: CatalogEntry): Promise<string> {
-  const sum = (of: (disk: BaseDisk) => number): number => base.disks.reduce((total, disk) => total + of(disk), 0);
+export async function recordBase(
+  tx: Tx,
+  hostId: string,
+  base: CapturedBase,
+  entry?: CatalogEntry,
+): Promise<string> {
+  const sum = (of: (disk: BaseDisk) => number): number =>
+    base.disks.reduce((total, disk) => total + of(disk), 0);
   const { rows } = await tx.query<{ id: string }>(
     `INSERT INTO "base" ("id", "hostId", "digest", "definition", "disks", "nvramPath", "virtualBytes", "allocatedBytes")
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
      ON CONFLICT ("hostId", "digest") DO UPDATE SET "definition" = EXCLUDED."definition", "disks" = EXCLUDED."disks",
        "nvramPath" = EXCLUDED."nvramPath" RETURNING "id"`,
     [
-      newId(), hostId, base.digest, base.definition, JSON.stringify(base.disks), base.nvramPath ?? null,
-      sum((disk) => disk.virtualBytes), sum((disk) => disk.allocatedBytes),
+      newId(),
+      hostId,
+      base.digest,
+      base.definition,
+      JSON.stringify(base.disks),
+      base.nvramPath ?? null,
+      sum((disk) => disk.virtualBytes),
+      sum((disk) => disk.allocatedBytes),
     ],
   );
   const baseId = rows[0]?.id;
@@ -62,7 +79,10 @@ async function addVersion(tx: Tx, baseId: string, entry: CatalogEntry): Promise<
 
 /** Forgets a base whose files are gone, the versions made of it, and templates left without a version. */
 export async function removeBase(tx: Tx, baseId: string): Promise<void> {
-  const { rows } = await tx.query<{ templateId: string }>('DELETE FROM "template_version" WHERE "baseId" = $1 RETURNING "templateId"', [baseId]);
+  const { rows } = await tx.query<{ templateId: string }>(
+    'DELETE FROM "template_version" WHERE "baseId" = $1 RETURNING "templateId"',
+    [baseId],
+  );
   await tx.query('DELETE FROM "base" WHERE "id" = $1', [baseId]);
   await tx.query(
     `DELETE FROM "template" t WHERE t."id" = ANY($1::uuid[]) AND NOT EXISTS (SELECT 1 FROM "template_version" v WHERE v."templateId" = t."id")`,

@@ -1,6 +1,14 @@
 /** What a worker does with operations: claim, save the plan, keep alive, give back. Every write is fenced by the claim. */
 import { randomUUID } from 'node:crypto';
-import type { Lane, OperationKind, OperationResult, OperationState, PlanView, PublicError, StepStatus } from '@offshoot/clone-core/contract';
+import type {
+  Lane,
+  OperationKind,
+  OperationResult,
+  OperationState,
+  PlanView,
+  PublicError,
+  StepStatus,
+} from '@offshoot/clone-core/contract';
 import type { Plan } from '@offshoot/clone-core/driver';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import type { StartingPoint } from '@offshoot/clone-core/execute';
@@ -53,32 +61,55 @@ interface ClaimRecord {
  * Claims an operation that is queued, or whose worker has gone. Resolves with undefined when there is nothing to claim:
  * it ended, it waits, or another worker is at it.
  */
-export async function claim(db: Db, who: { operationId: string; workerId: string }, patience: Patience = {}): Promise<Claim | undefined> {
+export async function claim(
+  db: Db,
+  who: { operationId: string; workerId: string },
+  patience: Patience = {},
+): Promise<Claim | undefined> {
   const token = randomUUID();
-  const row = await persistently(() => transaction(db, async (tx) => {
-    const { rows } = await tx.query<ClaimRecord & { was: OperationState }>(
-      `WITH before AS (SELECT "id", "state" FROM "operation" WHERE "id" = $1 FOR NO KEY UPDATE)
+  const row = await persistently(
+    () =>
+      transaction(db, async (tx) => {
+        const { rows } = await tx.query<ClaimRecord & { was: OperationState }>(
+          `WITH before AS (SELECT "id", "state" FROM "operation" WHERE "id" = $1 FOR NO KEY UPDATE)
        UPDATE "operation" o SET "claimToken" = $2, "claimedBy" = $3, "heartbeatAt" = clock_timestamp(), "attempts" = o."attempts" + 1,
          "state" = CASE o."state" WHEN 'queued' THEN 'running' ELSE o."state" END, "startedAt" = COALESCE(o."startedAt", clock_timestamp())
        FROM before WHERE o."id" = before."id" AND (o."state" = 'queued' OR (o."state" IN ('running', 'undoing')
          AND (o."claimToken" IS NULL OR o."claimToken" = $2 OR o."heartbeatAt" < clock_timestamp() - make_interval(secs => $4))))
        RETURNING before."state" AS was, o."kind", o."state", o."hostId", o."lane", o."title", o."guestId", o."request", o."agreedFingerprint",
          o."plan", o."nextStep", o."result", o."undoReason", o."cancelRequestedAt", o."attempts"`,
-      [who.operationId, token, who.workerId, CLAIM_EXPIRES_SECONDS],
-    );
-    const found = rows[0];
-    if (found?.was === 'queued') {
-      await appendEvents(tx, [{ operationId: who.operationId, hostId: found.hostId, guestId: found.guestId, data: { type: 'state', state: 'running' } }]);
-    }
-    return found;
-  }), patience);
+          [who.operationId, token, who.workerId, CLAIM_EXPIRES_SECONDS],
+        );
+        const found = rows[0];
+        if (found?.was === 'queued') {
+          await appendEvents(tx, [
+            {
+              operationId: who.operationId,
+              hostId: found.hostId,
+              guestId: found.guestId,
+              data: { type: 'state', state: 'running' },
+            },
+          ]);
+        }
+        return found;
+      }),
+    patience,
+  );
   return row && toClaim(row, who, token);
 }
 
 function toClaim(row: ClaimRecord, who: { operationId: string; workerId: string }, token: string): Claim {
   const { kind, hostId, lane, title, guestId, agreedFingerprint, attempts } = row;
   return {
-    ...who, token, kind, hostId, lane, title, guestId, agreedFingerprint, attempts,
+    ...who,
+    token,
+    kind,
+    hostId,
+    lane,
+    title,
+    guestId,
+    agreedFingerprint,
+    attempts,
     request: storedRequestSchema.parse(row.request),
     cancelRequested: row.cancelRequestedAt !== null,
     resume: row.plan ? { plan: row.plan, from: startingPoint(row) } : undefined,
@@ -106,7 +137,10 @@ function undoing(reason: ClaimRecord['undoReason']): { cancelled: boolean; error
 }
 
 export const lostClaim = (operationId: string): OffshootError =>
-  new OffshootError('lost-claim', { publicMessage: 'Another worker has taken this operation over.', context: { operationId } });
+  new OffshootError('lost-claim', {
+    publicMessage: 'Another worker has taken this operation over.',
+    context: { operationId },
+  });
 
 /** The part of a plan that browsers see. */
 export function viewOf(plan: Plan): PlanView {
@@ -116,7 +150,12 @@ export function viewOf(plan: Plan): PlanView {
     ...(plan.consistency === undefined ? {} : { consistency: plan.consistency }),
     ...(plan.strategy === undefined ? {} : { strategy: plan.strategy }),
     notes: plan.notes,
-    steps: plan.steps.map(({ id, kind, title, bytes }) => ({ id, kind, title, ...(bytes === undefined ? {} : { bytes }) })),
+    steps: plan.steps.map(({ id, kind, title, bytes }) => ({
+      id,
+      kind,
+      title,
+      ...(bytes === undefined ? {} : { bytes }),
+    })),
     fingerprint: plan.fingerprint,
   };
 }
@@ -124,64 +163,106 @@ export function viewOf(plan: Plan): PlanView {
 /** Stores the plan before its first effect, and on a clone's guest row what it decided. Throws `lost-claim`. */
 export function savePlan(db: Db, held: Claim, plan: Plan, patience: Patience = {}): Promise<void> {
   const steps = plan.steps.map((): StepStatus => ({ state: 'pending' }));
-  return persistently(() => transaction(db, async (tx) => {
-    const { rowCount } = await tx.query(
-      `UPDATE "operation" SET "plan" = $3, "steps" = $4, "nextStep" = 0 WHERE "id" = $1 AND "claimToken" = $2 AND "state" = 'running'`,
-      [held.operationId, held.token, JSON.stringify(plan), JSON.stringify(steps)],
-    );
-    if (rowCount === 0) throw lostClaim(held.operationId);
-    if (plan.guest && held.kind === 'clone') {
-      const { uuid, macs, vcpus, memoryBytes, virtualBytes } = plan.guest;
-      await tx.query(
-        `UPDATE "guest" SET "uuid" = $2, "macs" = $3, "vcpus" = $4, "memoryBytes" = $5, "virtualBytes" = $6 WHERE "id" = $1`,
-        [held.guestId, uuid, macs, vcpus, memoryBytes, virtualBytes],
-      );
-    }
-    await appendEvents(tx, [{ operationId: held.operationId, hostId: held.hostId, guestId: held.guestId, data: { type: 'plan', plan: viewOf(plan) } }]);
-  }), patience);
+  return persistently(
+    () =>
+      transaction(db, async (tx) => {
+        const { rowCount } = await tx.query(
+          `UPDATE "operation" SET "plan" = $3, "steps" = $4, "nextStep" = 0 WHERE "id" = $1 AND "claimToken" = $2 AND "state" = 'running'`,
+          [held.operationId, held.token, JSON.stringify(plan), JSON.stringify(steps)],
+        );
+        if (rowCount === 0) throw lostClaim(held.operationId);
+        if (plan.guest && held.kind === 'clone') {
+          const { uuid, macs, vcpus, memoryBytes, virtualBytes } = plan.guest;
+          await tx.query(
+            `UPDATE "guest" SET "uuid" = $2, "macs" = $3, "vcpus" = $4, "memoryBytes" = $5, "virtualBytes" = $6 WHERE "id" = $1`,
+            [held.guestId, uuid, macs, vcpus, memoryBytes, virtualBytes],
+          );
+        }
+        await appendEvents(tx, [
+          {
+            operationId: held.operationId,
+            hostId: held.hostId,
+            guestId: held.guestId,
+            data: { type: 'plan', plan: viewOf(plan) },
+          },
+        ]);
+      }),
+    patience,
+  );
 }
 
 /** The facts changed since the preview: ends the operation as `stale`, with the new plan for review; nothing was done. */
-export function markStale(db: Db, held: Claim, plan: Plan, error: OffshootError, patience: Patience = {}): Promise<void> {
-  return persistently(() => transaction(db, async (tx) => {
-    const { rows } = await tx.query<EndedRow>(
-      `UPDATE "operation" SET "state" = 'stale', "plan" = $3, "error" = $4, "finishedAt" = clock_timestamp(), "heartbeatAt" = NULL
+export function markStale(
+  db: Db,
+  held: Claim,
+  plan: Plan,
+  error: OffshootError,
+  patience: Patience = {},
+): Promise<void> {
+  return persistently(
+    () =>
+      transaction(db, async (tx) => {
+        const { rows } = await tx.query<EndedRow>(
+          `UPDATE "operation" SET "state" = 'stale', "plan" = $3, "error" = $4, "finishedAt" = clock_timestamp(), "heartbeatAt" = NULL
        WHERE "id" = $1 AND "claimToken" = $2 AND "state" IN ('running', 'stale') RETURNING "id", "kind", "hostId", "guestId", "title"`,
-      [held.operationId, held.token, JSON.stringify(plan), JSON.stringify(error.toPublic())],
-    );
-    const row = rows[0];
-    if (!row) throw lostClaim(held.operationId);
-    const tellers = { operationId: row.id, hostId: row.hostId, guestId: row.guestId };
-    const released = await releaseGuests(tx, rows);
-    const followers = await endFollowers(tx, row, { state: 'stale' });
-    await appendEvents(tx, [
-      { ...tellers, data: { type: 'plan', plan: viewOf(plan) } },
-      { ...tellers, data: { type: 'state', state: 'stale', error: error.toPublic() } },
-      ...released,
-      ...followers,
-    ]);
-  }), patience);
+          [held.operationId, held.token, JSON.stringify(plan), JSON.stringify(error.toPublic())],
+        );
+        const row = rows[0];
+        if (!row) throw lostClaim(held.operationId);
+        const tellers = { operationId: row.id, hostId: row.hostId, guestId: row.guestId };
+        const released = await releaseGuests(tx, rows);
+        const followers = await endFollowers(tx, row, { state: 'stale' });
+        await appendEvents(tx, [
+          { ...tellers, data: { type: 'plan', plan: viewOf(plan) } },
+          { ...tellers, data: { type: 'state', state: 'stale', error: error.toPublic() } },
+          ...released,
+          ...followers,
+        ]);
+      }),
+    patience,
+  );
 }
 
 /**
  * Lets go of operations without ending them (shutdown): the next worker goes on where they stand. One that has not
  * begun a step is queued again. Resolves with what was still held.
  */
-export function giveBack(db: Db, held: readonly Pick<Claim, 'operationId' | 'token'>[], patience: Patience = {}): Promise<string[]> {
-  return persistently(() => transaction(db, async (tx) => {
-    const { rows } = await tx.query<{ id: string; hostId: string; guestId: string | null; state: OperationState }>(
-      `UPDATE "operation" o SET "claimToken" = NULL, "claimedBy" = NULL, "heartbeatAt" = NULL,
+export function giveBack(
+  db: Db,
+  held: readonly Pick<Claim, 'operationId' | 'token'>[],
+  patience: Patience = {},
+): Promise<string[]> {
+  return persistently(
+    () =>
+      transaction(db, async (tx) => {
+        const { rows } = await tx.query<{
+          id: string;
+          hostId: string;
+          guestId: string | null;
+          state: OperationState;
+        }>(
+          `UPDATE "operation" o SET "claimToken" = NULL, "claimedBy" = NULL, "heartbeatAt" = NULL,
          "state" = CASE WHEN o."state" = 'running' AND COALESCE(o."steps" -> 0 ->> 'state', 'pending') = 'pending' THEN 'queued' ELSE o."state" END,
          "plan" = CASE WHEN o."state" = 'running' AND COALESCE(o."steps" -> 0 ->> 'state', 'pending') = 'pending' THEN NULL ELSE o."plan" END
        FROM unnest($1::uuid[], $2::uuid[]) AS h("id", "token")
        WHERE o."id" = h."id" AND o."claimToken" = h."token" AND o."state" IN ('running', 'undoing')
        RETURNING o."id", o."hostId", o."guestId", o."state"`,
-      [held.map((one) => one.operationId), held.map((one) => one.token)],
-    );
-    const queued = rows.filter((row) => row.state === 'queued');
-    await appendEvents(tx, queued.map((row) => ({ operationId: row.id, hostId: row.hostId, guestId: row.guestId, data: { type: 'state', state: 'queued' } })));
-    return rows.map((row) => row.id);
-  }), patience);
+          [held.map((one) => one.operationId), held.map((one) => one.token)],
+        );
+        const queued = rows.filter((row) => row.state === 'queued');
+        await appendEvents(
+          tx,
+          queued.map((row) => ({
+            operationId: row.id,
+            hostId: row.hostId,
+            guestId: row.guestId,
+            data: { type: 'state', state: 'queued' },
+          })),
+        );
+        return rows.map((row) => row.id);
+      }),
+    patience,
+  );
 }
 
 export interface HeldOperation {
@@ -215,6 +296,10 @@ export async function listRunnable(db: Db, hostIds: readonly string[], limit = 2
  * Calls back within milliseconds of a cancel of a running operation, until the signal aborts. One missed during a
  * restart of PostgreSQL is told by the next heartbeat. Resolves once it listens; `ended` after the abort.
  */
-export function watchCancels(db: Db, onCancel: (operationId: string) => void, signal: AbortSignal): Promise<{ ended: Promise<void> }> {
+export function watchCancels(
+  db: Db,
+  onCancel: (operationId: string) => void,
+  signal: AbortSignal,
+): Promise<{ ended: Promise<void> }> {
   return listen(db.url, 'offshoot_cancel', { onNotify: onCancel }, signal);
 }

@@ -29,8 +29,11 @@ export async function requestClone(
   const parsed = cloneRequestSchema.safeParse(asked.request);
   if (!parsed.success) throw invalid(parsed.error.issues[0]);
   const request = parsed.data;
-  return ask(db, asked, { kind: 'clone', request, agreedFingerprint: asked.agreedFingerprint ?? null }, (tx) =>
-    makeClones(tx, asked.userId, request, asked.agreedFingerprint ?? null),
+  return ask(
+    db,
+    asked,
+    { kind: 'clone', request, agreedFingerprint: asked.agreedFingerprint ?? null },
+    (tx) => makeClones(tx, asked.userId, request, asked.agreedFingerprint ?? null),
   );
 }
 
@@ -50,28 +53,38 @@ export async function makeClones(
   agreedFingerprint: string | null,
 ): Promise<{ operations: NewOperation[]; events: ReturnType<typeof inventoryEvent>[] }> {
   const source =
-    request.source.type === 'guest' ? await guestSource(tx, request) : await templateSource(tx, request.source.versionId);
+    request.source.type === 'guest'
+      ? await guestSource(tx, request)
+      : await templateSource(tx, request.source.versionId);
   const guestIds = await reserve(tx, userId, request, source);
-  const capture = request.mode === 'linked' && source.guestId !== null ? captureFirst(source, source.guestId, agreedFingerprint) : undefined;
-  const clones = request.names.map(
-    (name, index): NewOperation => ({
-      id: newId(),
-      kind: 'clone',
-      state: capture ? 'waiting' : 'queued',
-      hostId: source.hostId,
-      lane: request.mode === 'full' ? 'bulk' : 'interactive',
-      guestId: guestIds[index] ?? null,
-      title: name,
-      afterId: capture?.id ?? null,
-      request: { kind: 'clone', source: request.source, mode: request.mode, name, options: request.options },
-      // With a capture the agreement is about what the capture will find; its clones follow from it.
-      agreedFingerprint: capture ? null : agreedFingerprint,
-    }),
-  );
-  return { operations: capture ? [capture, ...clones] : clones, events: [inventoryEvent(source.hostId, guestIds)] };
+  const capture =
+    request.mode === 'linked' && source.guestId !== null
+      ? captureFirst(source, source.guestId, agreedFingerprint)
+      : undefined;
+  const clones = request.names.map((name, index): NewOperation => ({
+    id: newId(),
+    kind: 'clone',
+    state: capture ? 'waiting' : 'queued',
+    hostId: source.hostId,
+    lane: request.mode === 'full' ? 'bulk' : 'interactive',
+    guestId: guestIds[index] ?? null,
+    title: name,
+    afterId: capture?.id ?? null,
+    request: { kind: 'clone', source: request.source, mode: request.mode, name, options: request.options },
+    // With a capture the agreement is about what the capture will find; its clones follow from it.
+    agreedFingerprint: capture ? null : agreedFingerprint,
+  }));
+  return {
+    operations: capture ? [capture, ...clones] : clones,
+    events: [inventoryEvent(source.hostId, guestIds)],
+  };
 }
 
-function captureFirst(source: ResolvedSource, guestId: string, agreedFingerprint: string | null): NewOperation {
+function captureFirst(
+  source: ResolvedSource,
+  guestId: string,
+  agreedFingerprint: string | null,
+): NewOperation {
   return {
     id: newId(),
     kind: 'capture',
@@ -88,7 +101,12 @@ function captureFirst(source: ResolvedSource, guestId: string, agreedFingerprint
 
 async function guestSource(tx: Tx, request: CloneRequest): Promise<ResolvedSource> {
   if (request.source.type !== 'guest') throw new Error('not a guest');
-  const guest = await lockGuest(tx, request.source.id, request.mode === 'linked' ? 'exclusive' : 'shared', 'source.id');
+  const guest = await lockGuest(
+    tx,
+    request.source.id,
+    request.mode === 'linked' ? 'exclusive' : 'shared',
+    'source.id',
+  );
   if (guest.state === 'missing' || guest.uuid === null) {
     throw new OffshootError('source-missing', {
       publicMessage: `“${guest.name}” is not on its host any more, so it can’t be cloned.`,
@@ -97,7 +115,13 @@ async function guestSource(tx: Tx, request: CloneRequest): Promise<ResolvedSourc
     });
   }
   await refuseIfBusy(tx, guest, { alsoAsSource: request.mode === 'linked' });
-  return { hostId: guest.hostId, label: guest.name, guestId: guest.id, templateVersionId: null, baseId: null };
+  return {
+    hostId: guest.hostId,
+    label: guest.name,
+    guestId: guest.id,
+    templateVersionId: null,
+    baseId: null,
+  };
 }
 
 async function templateSource(tx: Tx, versionId: string): Promise<ResolvedSource> {
@@ -112,16 +136,29 @@ async function templateSource(tx: Tx, versionId: string): Promise<ResolvedSource
   const row = rows[0];
   if (!row || row.removing) {
     throw new OffshootError('not-found', {
-      publicMessage: row ? `${row.label} is being removed, so it can’t be cloned.` : 'That template version does not exist any more.',
+      publicMessage: row
+        ? `${row.label} is being removed, so it can’t be cloned.`
+        : 'That template version does not exist any more.',
       remedy: 'Choose another source.',
       field: 'source.versionId',
     });
   }
-  return { hostId: row.hostId, label: row.label, guestId: null, templateVersionId: versionId, baseId: row.baseId };
+  return {
+    hostId: row.hostId,
+    label: row.label,
+    guestId: null,
+    templateVersionId: versionId,
+    baseId: row.baseId,
+  };
 }
 
 /** One guest row per name, state `creating`; the unique index on (host, name) decides between two who want the same. */
-async function reserve(tx: Tx, userId: string | null, request: CloneRequest, source: ResolvedSource): Promise<string[]> {
+async function reserve(
+  tx: Tx,
+  userId: string | null,
+  request: CloneRequest,
+  source: ResolvedSource,
+): Promise<string[]> {
   const rows = request.names.map((name) => ({ id: newId(), name }));
   // In name order, so that two requests with overlapping names can't wait for each other.
   const { rows: made } = await tx.query<{ id: string }>(

@@ -22,7 +22,11 @@ interface Ending {
  * Ends operations that never began, and those that wait for them. Their guests' rows go: the names are free again.
  * The caller holds the rows' locks or is their only changer. Returns the events to append.
  */
-export async function endUnstarted(tx: Tx, operationIds: readonly string[], ending: Ending): Promise<NewEvent[]> {
+export async function endUnstarted(
+  tx: Tx,
+  operationIds: readonly string[],
+  ending: Ending,
+): Promise<NewEvent[]> {
   if (operationIds.length === 0) return [];
   const { rows } = await tx.query<EndedRow>(
     `UPDATE "operation" SET "state" = $2, "error" = $3, "finishedAt" = clock_timestamp(),
@@ -36,7 +40,12 @@ export async function endUnstarted(tx: Tx, operationIds: readonly string[], endi
       operationId: row.id,
       hostId: row.hostId,
       guestId: row.guestId,
-      data: { type: 'state', state: ending.state, ...(ending.error ? { error: ending.error } : {}), undo: { undone: [], leftBehind: [] } },
+      data: {
+        type: 'state',
+        state: ending.state,
+        ...(ending.error ? { error: ending.error } : {}),
+        undo: { undone: [], leftBehind: [] },
+      },
     });
   }
   events.push(...(await releaseGuests(tx, rows)));
@@ -52,7 +61,11 @@ export async function releaseGuests(tx: Tx, rows: readonly EndedRow[]): Promise<
   const deleting = idsOf('delete');
   if (made.length > 0) await tx.query(`DELETE FROM "guest" WHERE "id" = ANY($1::uuid[])`, [made]);
   // The inventory corrects the state within seconds if the guest runs.
-  if (deleting.length > 0) await tx.query(`UPDATE "guest" SET "state" = 'stopped' WHERE "id" = ANY($1::uuid[]) AND "state" = 'deleting'`, [deleting]);
+  if (deleting.length > 0)
+    await tx.query(
+      `UPDATE "guest" SET "state" = 'stopped' WHERE "id" = ANY($1::uuid[]) AND "state" = 'deleting'`,
+      [deleting],
+    );
   const hostId = rows[0]?.hostId;
   const changed = [...made, ...deleting];
   return hostId === undefined || changed.length === 0 ? [] : [inventoryEvent(hostId, changed)];
@@ -65,7 +78,11 @@ export async function endFollowers(tx: Tx, row: EndedRow, ending: Ending): Promi
     [row.id],
   );
   if (rows.length === 0) return [];
-  return endUnstarted(tx, rows.map((follower) => follower.id), followerEnding(row, ending));
+  return endUnstarted(
+    tx,
+    rows.map((follower) => follower.id),
+    followerEnding(row, ending),
+  );
 }
 
 function followerEnding(row: EndedRow, ending: Ending): Ending {
@@ -74,7 +91,8 @@ function followerEnding(row: EndedRow, ending: Ending): Ending {
     state: 'failed',
     error: {
       code: ending.error?.code ?? 'internal',
-      message: `“${row.title}” could not be captured, so this clone was not begun. ${ending.error?.message ?? ''}`.trim(),
+      message:
+        `“${row.title}” could not be captured, so this clone was not begun. ${ending.error?.message ?? ''}`.trim(),
       ...(ending.error?.remedy === undefined ? {} : { remedy: ending.error.remedy }),
       retryable: ending.error?.retryable ?? false,
     },
@@ -82,7 +100,11 @@ function followerEnding(row: EndedRow, ending: Ending): Ending {
 }
 
 /** Lets everything run that waited for this operation; on the base that it made, when it made one. */
-export async function wakeFollowers(tx: Tx, operationId: string, baseId: string | null): Promise<{ jobs: JobRef[]; events: NewEvent[] }> {
+export async function wakeFollowers(
+  tx: Tx,
+  operationId: string,
+  baseId: string | null,
+): Promise<{ jobs: JobRef[]; events: NewEvent[] }> {
   const { rows } = await tx.query<JobRef & { guestId: string | null }>(
     `UPDATE "operation" SET "state" = 'queued' WHERE "afterId" = $1 AND "state" = 'waiting'
      RETURNING "id" AS "operationId", "hostId", "lane", "guestId"`,
@@ -90,10 +112,20 @@ export async function wakeFollowers(tx: Tx, operationId: string, baseId: string 
   );
   const guestIds = rows.flatMap((row) => (row.guestId === null ? [] : [row.guestId]));
   if (baseId !== null && guestIds.length > 0) {
-    await tx.query(`UPDATE "guest" SET "baseId" = $2 WHERE "id" = ANY($1::uuid[]) AND "mode" = 'linked'`, [guestIds, baseId]);
+    await tx.query(`UPDATE "guest" SET "baseId" = $2 WHERE "id" = ANY($1::uuid[]) AND "mode" = 'linked'`, [
+      guestIds,
+      baseId,
+    ]);
   }
   return {
-    jobs: rows.map(({ operationId: id, hostId, lane }) => ({ operationId: id, hostId, lane })).toSorted((a, b) => (a.operationId < b.operationId ? -1 : 1)),
-    events: rows.map((row) => ({ operationId: row.operationId, hostId: row.hostId, guestId: row.guestId, data: { type: 'state', state: 'queued' } })),
+    jobs: rows
+      .map(({ operationId: id, hostId, lane }) => ({ operationId: id, hostId, lane }))
+      .toSorted((a, b) => (a.operationId < b.operationId ? -1 : 1)),
+    events: rows.map((row) => ({
+      operationId: row.operationId,
+      hostId: row.hostId,
+      guestId: row.guestId,
+      data: { type: 'state', state: 'queued' },
+    })),
   };
 }

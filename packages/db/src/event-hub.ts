@@ -32,7 +32,13 @@ class Subscription implements AsyncIterable<StreamEvent> {
     if (this.filter.batchId !== undefined && batchId !== this.filter.batchId) return;
     this.queue.push(event);
     if (this.queue.length > LONGEST_QUEUE) {
-      this.fail(new OffshootError('timeout', { publicMessage: 'The stream fell too far behind.', remedy: 'Reload.', retryable: true }));
+      this.fail(
+        new OffshootError('timeout', {
+          publicMessage: 'The stream fell too far behind.',
+          remedy: 'Reload.',
+          retryable: true,
+        }),
+      );
     }
     this.wake?.();
   }
@@ -90,7 +96,11 @@ export async function createHub(db: Db): Promise<EventHub> {
       .catch((error: unknown) => {
         // Away: the reconnection wakes us again, from the same id. Anything else would repeat for ever: tell everyone.
         if (isDatabaseAway(error) || closing.signal.aborted) return;
-        const failure = new OffshootError('internal', { publicMessage: 'The event log can’t be read.', retryable: true, cause: error });
+        const failure = new OffshootError('internal', {
+          publicMessage: 'The event log can’t be read.',
+          retryable: true,
+          cause: error,
+        });
         for (const subscription of subscriptions) subscription.fail(failure);
       })
       .finally(() => {
@@ -98,7 +108,12 @@ export async function createHub(db: Db): Promise<EventHub> {
       });
   };
 
-  const { ended } = await listen(db.url, 'offshoot_event', { onNotify: wake, onConnect: wake }, closing.signal);
+  const { ended } = await listen(
+    db.url,
+    'offshoot_event',
+    { onNotify: wake, onConnect: wake },
+    closing.signal,
+  );
   const patrol = setInterval(wake, PATROL_MS);
   patrol.unref();
   return {
@@ -114,12 +129,13 @@ export async function createHub(db: Db): Promise<EventHub> {
       }
       subscriptions.add(subscription);
       signal.addEventListener('abort', stop, { once: true });
-      closing.signal.addEventListener('abort', stop, { once: true });
       return subscription;
     },
     async close() {
       clearInterval(patrol);
       closing.abort();
+      for (const subscription of subscriptions) subscription.end();
+      subscriptions.clear();
       await ended;
       await fetching;
     },

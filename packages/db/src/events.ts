@@ -49,13 +49,23 @@ export async function appendEvents(tx: Tx, events: readonly NewEvent[]): Promise
 }
 
 /** Events after the cursor, oldest first. */
-export async function eventsAfter(db: Db, cursor: string, filter: EventFilter, limit = 500): Promise<StreamEvent[]> {
+export async function eventsAfter(
+  db: Db,
+  cursor: string,
+  filter: EventFilter,
+  limit = 500,
+): Promise<StreamEvent[]> {
   const events = await readLog(db, cursor, filter, limit);
   return events.map((logged) => logged.event);
 }
 
 /** As `eventsAfter`, with what filters need. Internal to this package. */
-export async function readLog(db: Pick<Db, 'pool'>, cursor: string, filter: EventFilter, limit: number): Promise<LoggedEvent[]> {
+export async function readLog(
+  db: Pick<Db, 'pool'>,
+  cursor: string,
+  filter: EventFilter,
+  limit: number,
+): Promise<LoggedEvent[]> {
   const { rows } = await db.pool.query<EventRecord>({
     name: `events-${filter.operationId === undefined ? 0 : 1}${filter.batchId === undefined ? 0 : 1}`,
     text: `SELECT e."id", e."at", e."operationId", e."hostId", e."guestId", e."data", o."batchId"
@@ -81,7 +91,9 @@ export async function readLog(db: Pick<Db, 'pool'>, cursor: string, filter: Even
 
 /** Id of the newest event, "0" when there is none: where to stream from to see only what is new. */
 export async function latestEventId(db: Pick<Db, 'pool'>): Promise<string> {
-  const { rows } = await db.pool.query<{ id: string }>('SELECT COALESCE(max("id"), 0)::text AS id FROM "event"');
+  const { rows } = await db.pool.query<{ id: string }>(
+    'SELECT COALESCE(max("id"), 0)::text AS id FROM "event"',
+  );
   return rows[0]?.id ?? '0';
 }
 

@@ -43,14 +43,20 @@ async function record(tx: Tx, held: Claim, outcome: Outcome): Promise<JobRef[]> 
   );
   const row = rows[0];
   if (!row) return recordedBefore(tx, held, outcome);
-  const after = outcome.state === 'finished' ? await applyFinished(tx, held, row, outcome.result) : await applyUndone(tx, row, outcome.state, error);
+  const after =
+    outcome.state === 'finished'
+      ? await applyFinished(tx, held, row, outcome.result)
+      : await applyUndone(tx, row, outcome.state, error);
   await appendEvents(tx, [stateEvent(row, outcome, result, error), ...after.events]);
   return after.jobs;
 }
 
 /** The commit of an earlier attempt may have gone through without its answer. */
 async function recordedBefore(tx: Tx, held: Claim, outcome: Outcome): Promise<JobRef[]> {
-  const { rowCount } = await tx.query('SELECT 1 FROM "operation" WHERE "id" = $1 AND "claimToken" = $2 AND "state" = $3', [held.operationId, held.token, outcome.state]);
+  const { rowCount } = await tx.query(
+    'SELECT 1 FROM "operation" WHERE "id" = $1 AND "claimToken" = $2 AND "state" = $3',
+    [held.operationId, held.token, outcome.state],
+  );
   if (rowCount === 0) throw lostClaim(held.operationId);
   const { rows } = await tx.query<JobRef>(
     `SELECT "id" AS "operationId", "hostId", "lane" FROM "operation" WHERE "afterId" = $1 AND "state" = 'queued'`,
@@ -59,7 +65,12 @@ async function recordedBefore(tx: Tx, held: Claim, outcome: Outcome): Promise<Jo
   return rows;
 }
 
-function stateEvent(row: FinishedRow, outcome: Outcome, result: OperationResult | undefined, error: PublicError | undefined): NewEvent {
+function stateEvent(
+  row: FinishedRow,
+  outcome: Outcome,
+  result: OperationResult | undefined,
+  error: PublicError | undefined,
+): NewEvent {
   // A base's definition and digests are for the driver; they would only swell the stream.
   const { base: _base, ...shown } = result ?? {};
   return {
@@ -93,10 +104,15 @@ async function applyFinished(tx: Tx, held: Claim, row: FinishedRow, result: Oper
       baseId = await keepBase(tx, held, row, result.base);
       break;
     case 'start':
-      await tx.query(`UPDATE "guest" SET "state" = 'running', "address" = COALESCE($2, "address") WHERE "id" = $1`, [row.guestId, result.address ?? null]);
+      await tx.query(
+        `UPDATE "guest" SET "state" = 'running', "address" = COALESCE($2, "address") WHERE "id" = $1`,
+        [row.guestId, result.address ?? null],
+      );
       break;
     case 'stop':
-      await tx.query(`UPDATE "guest" SET "state" = 'stopped', "address" = NULL WHERE "id" = $1`, [row.guestId]);
+      await tx.query(`UPDATE "guest" SET "state" = 'stopped', "address" = NULL WHERE "id" = $1`, [
+        row.guestId,
+      ]);
       break;
     case 'delete':
       await tx.query('DELETE FROM "guest" WHERE "id" = $1', [row.guestId]);
@@ -109,34 +125,63 @@ async function applyFinished(tx: Tx, held: Claim, row: FinishedRow, result: Oper
   return { jobs: woken.jobs, events: [...changed, ...woken.events] };
 }
 
-const filesOf = (plan: Plan | null): string[] => (plan?.creates ?? []).flatMap((creation) => (creation.type === 'file' ? [creation.name] : []));
+const filesOf = (plan: Plan | null): string[] =>
+  (plan?.creates ?? []).flatMap((creation) => (creation.type === 'file' ? [creation.name] : []));
 
 /** The reserved row becomes a guest of the inventory. */
-async function adoptClone(tx: Tx, row: FinishedRow, started: boolean, result: OperationResult): Promise<void> {
+async function adoptClone(
+  tx: Tx,
+  row: FinishedRow,
+  started: boolean,
+  result: OperationResult,
+): Promise<void> {
   await tx.query(
     `UPDATE "guest" g SET "state" = $2, "ownedFiles" = $3, "address" = COALESCE($4, g."address"), "seenAt" = clock_timestamp(),
        "baseId" = CASE WHEN $5::text IS NULL THEN NULL ELSE COALESCE((SELECT b."id" FROM "base" b WHERE b."hostId" = g."hostId" AND b."digest" = $5), g."baseId") END
      WHERE g."id" = $1`,
-    [row.guestId, started ? 'running' : 'stopped', filesOf(row.plan), result.address ?? null, row.plan?.baseDigest ?? null],
+    [
+      row.guestId,
+      started ? 'running' : 'stopped',
+      filesOf(row.plan),
+      result.address ?? null,
+      row.plan?.baseDigest ?? null,
+    ],
   );
 }
 
-async function keepBase(tx: Tx, held: Claim, row: FinishedRow, base: CapturedBase | undefined): Promise<string | null> {
+async function keepBase(
+  tx: Tx,
+  held: Claim,
+  row: FinishedRow,
+  base: CapturedBase | undefined,
+): Promise<string | null> {
   if (!base) return null;
   const { request } = held;
   if (request.kind === 'capture') return recordBase(tx, row.hostId, base, request.template);
   if (request.kind === 'import') {
-    return recordBase(tx, row.hostId, base, { name: request.template, description: request.description, osName: request.osName });
+    return recordBase(tx, row.hostId, base, {
+      name: request.template,
+      description: request.description,
+      osName: request.osName,
+    });
   }
   return null;
 }
 
 /** After an undo: the name is free again, unless something could not be undone; then the row stays, to be deleted later. */
-async function applyUndone(tx: Tx, row: FinishedRow, state: 'failed' | 'cancelled', error: PublicError | undefined): Promise<After> {
+async function applyUndone(
+  tx: Tx,
+  row: FinishedRow,
+  state: 'failed' | 'cancelled',
+  error: PublicError | undefined,
+): Promise<After> {
   const left = row.undo?.leftBehind ?? [];
   const events: NewEvent[] = [];
   if (row.kind === 'clone' && left.length > 0) {
-    await tx.query(`UPDATE "guest" SET "state" = 'missing', "ownedFiles" = $2 WHERE "id" = $1`, [row.guestId, filesOf(row.plan)]);
+    await tx.query(`UPDATE "guest" SET "state" = 'missing', "ownedFiles" = $2 WHERE "id" = $1`, [
+      row.guestId,
+      filesOf(row.plan),
+    ]);
     if (row.guestId !== null) events.push(inventoryEvent(row.hostId, [row.guestId]));
   } else {
     events.push(...(await releaseGuests(tx, [row])));

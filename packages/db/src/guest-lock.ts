@@ -13,7 +13,12 @@ export interface LockedGuest {
 }
 
 /** Locks the guest's row until the transaction ends; `shared` lets others lock it shared too. Throws `not-found`. */
-export async function lockGuest(tx: Tx, guestId: string, lock: 'exclusive' | 'shared', field = 'guestId'): Promise<LockedGuest> {
+export async function lockGuest(
+  tx: Tx,
+  guestId: string,
+  lock: 'exclusive' | 'shared',
+  field = 'guestId',
+): Promise<LockedGuest> {
   const { rows } = await tx.query<LockedGuest>(
     `SELECT "id", "hostId", "name", "uuid", "state", "managed" FROM "guest" WHERE "id" = $1
      ${lock === 'exclusive' ? 'FOR NO KEY UPDATE' : 'FOR SHARE'}`,
@@ -21,7 +26,11 @@ export async function lockGuest(tx: Tx, guestId: string, lock: 'exclusive' | 'sh
   );
   const guest = rows[0];
   if (guest) return guest;
-  throw new OffshootError('not-found', { publicMessage: 'That guest does not exist any more.', remedy: 'Reload the list.', field });
+  throw new OffshootError('not-found', {
+    publicMessage: 'That guest does not exist any more.',
+    remedy: 'Reload the list.',
+    field,
+  });
 }
 
 const doing: Record<OperationKind, string> = {
@@ -38,7 +47,11 @@ const doing: Record<OperationKind, string> = {
  * Throws `busy` (retryable) when an operation on the guest has not ended; with `alsoAsSource` also when a full clone
  * still reads its disks. The caller holds the guest's row lock.
  */
-export async function refuseIfBusy(tx: Tx, guest: LockedGuest, options: { alsoAsSource: boolean }): Promise<void> {
+export async function refuseIfBusy(
+  tx: Tx,
+  guest: LockedGuest,
+  options: { alsoAsSource: boolean },
+): Promise<void> {
   const { rows } = await tx.query<{ kind: OperationKind; own: boolean; title: string }>(
     `SELECT "kind", true AS own, "title" FROM "operation"
        WHERE "guestId" = $1 AND "state" IN ('waiting', 'queued', 'running', 'undoing')
@@ -52,7 +65,9 @@ export async function refuseIfBusy(tx: Tx, guest: LockedGuest, options: { alsoAs
   const row = rows[0];
   if (!row) return;
   throw new OffshootError('busy', {
-    publicMessage: row.own ? `“${guest.name}” ${doing[row.kind]} just now.` : `“${guest.name}” is being cloned to “${row.title}” just now.`,
+    publicMessage: row.own
+      ? `“${guest.name}” ${doing[row.kind]} just now.`
+      : `“${guest.name}” is being cloned to “${row.title}” just now.`,
     remedy: 'Try again when that has ended, or cancel it.',
     retryable: true,
   });

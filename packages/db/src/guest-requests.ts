@@ -5,14 +5,21 @@ import { ask, inventoryEvent, type Asked, type NewOperation } from './ask.ts';
 import type { Db } from './client.ts';
 import { lockGuest, refuseIfBusy, type LockedGuest } from './guest-lock.ts';
 import { newId, type Tx } from './transaction.ts';
-import { captureTemplateSchema, type BatchResult, type CaptureTemplate, type StoredRequest } from './types.ts';
+import {
+  captureTemplateSchema,
+  type BatchResult,
+  type CaptureTemplate,
+  type StoredRequest,
+} from './types.ts';
 
 const START_TIMEOUT_SECONDS = 180;
 const STOP_TIMEOUT_SECONDS = 60;
 
 type Made = Promise<{ operations: NewOperation[]; events?: ReturnType<typeof inventoryEvent>[] }>;
 
-function operation(part: Pick<NewOperation, 'hostId' | 'guestId' | 'title' | 'request' | 'lane'>): NewOperation {
+function operation(
+  part: Pick<NewOperation, 'hostId' | 'guestId' | 'title' | 'request' | 'lane'>,
+): NewOperation {
   const kind: OperationKind = part.request.kind;
   return { id: newId(), kind, state: 'queued', afterId: null, agreedFingerprint: null, ...part };
 }
@@ -52,33 +59,59 @@ export async function makeGuestOperation(
   }
   await tx.query(`UPDATE "guest" SET "state" = 'deleting' WHERE "id" = $1`, [guestId]);
   return {
-    operations: [operation({ hostId: guest.hostId, guestId, title: guest.name, request, lane: 'interactive' })],
+    operations: [
+      operation({ hostId: guest.hostId, guestId, title: guest.name, request, lane: 'interactive' }),
+    ],
     events: [inventoryEvent(guest.hostId, [guestId])],
   };
 }
 
 /** Starts a guest. Throws `busy`, `not-found`, `source-missing`. */
-export function requestStart(db: Db, asked: Asked & { guestId: string; waitForAgent: boolean }): Promise<BatchResult> {
-  const request = { kind: 'start', waitForAgent: asked.waitForAgent, agentTimeoutSeconds: START_TIMEOUT_SECONDS } as const;
-  return ask(db, asked, { guestId: asked.guestId, request }, (tx) => makeGuestOperation(tx, asked.guestId, request));
+export function requestStart(
+  db: Db,
+  asked: Asked & { guestId: string; waitForAgent: boolean },
+): Promise<BatchResult> {
+  const request = {
+    kind: 'start',
+    waitForAgent: asked.waitForAgent,
+    agentTimeoutSeconds: START_TIMEOUT_SECONDS,
+  } as const;
+  return ask(db, asked, { guestId: asked.guestId, request }, (tx) =>
+    makeGuestOperation(tx, asked.guestId, request),
+  );
 }
 
 /** Stops a guest; `force` cuts its power. Throws `busy`, `not-found`, `source-missing`. */
-export function requestStop(db: Db, asked: Asked & { guestId: string; force: boolean }): Promise<BatchResult> {
+export function requestStop(
+  db: Db,
+  asked: Asked & { guestId: string; force: boolean },
+): Promise<BatchResult> {
   const request = { kind: 'stop', force: asked.force, timeoutSeconds: STOP_TIMEOUT_SECONDS } as const;
-  return ask(db, asked, { guestId: asked.guestId, request }, (tx) => makeGuestOperation(tx, asked.guestId, request));
+  return ask(db, asked, { guestId: asked.guestId, request }, (tx) =>
+    makeGuestOperation(tx, asked.guestId, request),
+  );
 }
 
 /** Deletes a guest that Offshoot made. Throws `busy`, `not-found`, `not-allowed`. */
 export function requestDelete(db: Db, asked: Asked & { guestId: string }): Promise<BatchResult> {
   const request = { kind: 'delete' } as const;
-  return ask(db, asked, { guestId: asked.guestId, request }, (tx) => makeGuestOperation(tx, asked.guestId, request));
+  return ask(db, asked, { guestId: asked.guestId, request }, (tx) =>
+    makeGuestOperation(tx, asked.guestId, request),
+  );
 }
 
 /** Freezes a guest into a template version; without `template` into the hidden base of its linked clones. */
-export function requestCapture(db: Db, asked: Asked & { guestId: string; template?: CaptureTemplate }): Promise<BatchResult> {
-  const template = asked.template === undefined ? undefined : parseOrRefuse(captureTemplateSchema, asked.template);
-  const request: StoredRequest = { kind: 'capture', guestId: asked.guestId, ...(template ? { template } : {}) };
+export function requestCapture(
+  db: Db,
+  asked: Asked & { guestId: string; template?: CaptureTemplate },
+): Promise<BatchResult> {
+  const template =
+    asked.template === undefined ? undefined : parseOrRefuse(captureTemplateSchema, asked.template);
+  const request: StoredRequest = {
+    kind: 'capture',
+    guestId: asked.guestId,
+    ...(template ? { template } : {}),
+  };
   return ask(db, asked, { request }, (tx) => makeGuestOperation(tx, asked.guestId, request));
 }
 
@@ -91,14 +124,24 @@ export function requestImport(db: Db, asked: Asked & { request: ImportRequest })
 export async function makeImport(tx: Tx, request: Extract<StoredRequest, { kind: 'import' }>): Made {
   const { rowCount } = await tx.query('SELECT 1 FROM "host" WHERE "id" = $1', [request.hostId]);
   if (rowCount === 0) {
-    throw new OffshootError('not-found', { publicMessage: 'That host is not known.', remedy: 'Choose a host from the list.', field: 'hostId' });
+    throw new OffshootError('not-found', {
+      publicMessage: 'That host is not known.',
+      remedy: 'Choose a host from the list.',
+      field: 'hostId',
+    });
   }
-  return { operations: [operation({ hostId: request.hostId, guestId: null, title: request.template, request, lane: 'bulk' })] };
+  return {
+    operations: [
+      operation({ hostId: request.hostId, guestId: null, title: request.template, request, lane: 'bulk' }),
+    ],
+  };
 }
 
 /** Removes a base, and the template versions made of it. Throws `in-use` naming who stands on it. */
 export function requestRemoveBase(db: Db, asked: Asked & { baseId: string }): Promise<BatchResult> {
-  return ask(db, asked, { kind: 'remove-base', baseId: asked.baseId }, (tx) => makeRemoveBase(tx, asked.baseId));
+  return ask(db, asked, { kind: 'remove-base', baseId: asked.baseId }, (tx) =>
+    makeRemoveBase(tx, asked.baseId),
+  );
 }
 
 export async function makeRemoveBase(tx: Tx, baseId: string): Made {
@@ -107,7 +150,12 @@ export async function makeRemoveBase(tx: Tx, baseId: string): Made {
     [baseId],
   );
   const base = rows[0];
-  if (!base) throw new OffshootError('not-found', { publicMessage: 'That base does not exist any more.', remedy: 'Reload the list.', field: 'baseId' });
+  if (!base)
+    throw new OffshootError('not-found', {
+      publicMessage: 'That base does not exist any more.',
+      remedy: 'Reload the list.',
+      field: 'baseId',
+    });
   const users = await tx.query<{ name: string }>(
     `SELECT g."name" FROM "guest" g WHERE g."baseId" = $1
        OR (g."state" = 'creating' AND g."templateVersionId" IN (SELECT "id" FROM "template_version" WHERE "baseId" = $1))
@@ -120,18 +168,35 @@ export async function makeRemoveBase(tx: Tx, baseId: string): Made {
        AND "state" IN ('waiting', 'queued', 'running', 'undoing')`,
     [baseId],
   );
-  if (removing.rows.length > 0) throw new OffshootError('busy', { publicMessage: 'That base is being removed already.', retryable: true });
+  if (removing.rows.length > 0)
+    throw new OffshootError('busy', {
+      publicMessage: 'That base is being removed already.',
+      retryable: true,
+    });
   const versions = await tx.query<{ label: string }>(
     `SELECT t."name" || ' v' || v."number" AS label FROM "template_version" v JOIN "template" t ON t."id" = v."templateId"
      WHERE v."baseId" = $1 ORDER BY 1`,
     [baseId],
   );
   const title = versions.rows.map((row) => row.label).join(', ') || `base ${base.digest.slice(0, 12)}`;
-  return { operations: [operation({ hostId: base.hostId, guestId: null, title, request: { kind: 'remove-base', baseId }, lane: 'interactive' })] };
+  return {
+    operations: [
+      operation({
+        hostId: base.hostId,
+        guestId: null,
+        title,
+        request: { kind: 'remove-base', baseId },
+        lane: 'interactive',
+      }),
+    ],
+  };
 }
 
 function inUse(names: string[]): OffshootError {
-  const shown = names.slice(0, 5).map((name) => `“${name}”`).join(', ');
+  const shown = names
+    .slice(0, 5)
+    .map((name) => `“${name}”`)
+    .join(', ');
   const more = names.length > 5 ? ` and ${names.length - 5} more` : '';
   return new OffshootError('in-use', {
     publicMessage: `${shown}${more} ${names.length === 1 ? 'stands' : 'stand'} on this base, so it can’t be removed.`,
@@ -141,7 +206,13 @@ function inUse(names: string[]): OffshootError {
 }
 
 function parseOrRefuse<T>(
-  schema: { safeParse(value: unknown): { success: true; data: T } | { success: false; error: { issues: { message: string; path: PropertyKey[] }[] } } },
+  schema: {
+    safeParse(
+      value: unknown,
+    ):
+      | { success: true; data: T }
+      | { success: false; error: { issues: { message: string; path: PropertyKey[] }[] } };
+  },
   value: unknown,
 ): T {
   const parsed = schema.safeParse(value);

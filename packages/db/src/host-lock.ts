@@ -18,15 +18,25 @@ export interface HostLockCallbacks {
 }
 
 /** Takes and keeps the host's lock until the signal aborts; then lets it go and resolves. */
-export async function holdHost(db: Pick<Db, 'url'>, hostId: string, callbacks: HostLockCallbacks, signal: AbortSignal): Promise<void> {
+export async function holdHost(
+  db: Pick<Db, 'url'>,
+  hostId: string,
+  callbacks: HostLockCallbacks,
+  signal: AbortSignal,
+): Promise<void> {
   const aborted = new Promise<void>((resolve) => {
     if (signal.aborted) resolve();
     signal.addEventListener('abort', () => resolve(), { once: true });
   });
-  const pause = (ms: number): Promise<unknown> => Promise.race([sleep(ms, undefined, { ref: false }), aborted]);
+  const pause = (ms: number): Promise<unknown> =>
+    Promise.race([sleep(ms, undefined, { ref: false }), aborted]);
   let standby = false;
   while (!signal.aborted) {
-    const client = new pg.Client({ connectionString: db.url, connectionTimeoutMillis: 5000, keepAlive: true });
+    const client = new pg.Client({
+      connectionString: db.url,
+      connectionTimeoutMillis: 5000,
+      keepAlive: true,
+    });
     const broken = new Promise<Error>((resolve) => {
       client.on('error', resolve);
       client.once('end', () => resolve(new Error('the connection ended')));
@@ -34,7 +44,10 @@ export async function holdHost(db: Pick<Db, 'url'>, hostId: string, callbacks: H
     try {
       await client.connect();
       while (!signal.aborted) {
-        const { rows } = await client.query<{ held: boolean }>('SELECT pg_try_advisory_lock($1, hashtext($2)) AS held', [LOCK_SPACE, hostId]);
+        const { rows } = await client.query<{ held: boolean }>(
+          'SELECT pg_try_advisory_lock($1, hashtext($2)) AS held',
+          [LOCK_SPACE, hostId],
+        );
         if (rows[0]?.held === true) {
           standby = false;
           callbacks.onHeld();

@@ -18,15 +18,17 @@ export interface HostRegistration {
 
 /** Adds the host, or brings its row up to date with the worker that serves it now. */
 export function registerHost(db: Db, host: HostRegistration): Promise<void> {
-  return persistently(() => transaction(db, async (tx) => {
-    await tx.query(
-      `INSERT INTO "host" ("id", "name", "kind", "simulated", "workerVersion", "heartbeatAt") VALUES ($1, $2, $3, $4, $5, clock_timestamp())
+  return persistently(() =>
+    transaction(db, async (tx) => {
+      await tx.query(
+        `INSERT INTO "host" ("id", "name", "kind", "simulated", "workerVersion", "heartbeatAt") VALUES ($1, $2, $3, $4, $5, clock_timestamp())
        ON CONFLICT ("id") DO UPDATE SET "name" = EXCLUDED."name", "kind" = EXCLUDED."kind", "simulated" = EXCLUDED."simulated",
          "workerVersion" = EXCLUDED."workerVersion", "heartbeatAt" = EXCLUDED."heartbeatAt"`,
-      [host.id, host.name, host.kind, host.simulated, host.workerVersion],
-    );
-    await appendEvents(tx, [{ hostId: host.id, data: { type: 'host' } }]);
-  }));
+        [host.id, host.name, host.kind, host.simulated, host.workerVersion],
+      );
+      await appendEvents(tx, [{ hostId: host.id, data: { type: 'host' } }]);
+    }),
+  );
 }
 
 /** What of the facts is worth waking the browsers for: not the load, and free space only by the GiB. */
@@ -34,14 +36,22 @@ function gist(facts: HostFacts | null): string {
   if (!facts) return '';
   const gib = (bytes: number): number => Math.round(bytes / 2 ** 30);
   const { load1: _load, memoryFreeBytes, store, ...rest } = facts;
-  return JSON.stringify({ ...rest, free: gib(memoryFreeBytes), store: { ...store, totalBytes: 0, freeBytes: gib(store.freeBytes) } });
+  return JSON.stringify({
+    ...rest,
+    free: gib(memoryFreeBytes),
+    store: { ...store, totalBytes: 0, freeBytes: gib(store.freeBytes) },
+  });
 }
 
 /** A host counts as silent after this long without a report, seconds. */
 export const HOST_SILENT_SECONDS = 15;
 
 /** The host's heartbeat. `problem`: why it can't be used, null when all is well; left out: unchanged. */
-export async function reportHost(db: Db, hostId: string, report: { facts?: HostFacts; problem?: string | null }): Promise<void> {
+export async function reportHost(
+  db: Db,
+  hostId: string,
+  report: { facts?: HostFacts; problem?: string | null },
+): Promise<void> {
   await transaction(db, async (tx) => {
     const { rows } = await tx.query<{ facts: HostFacts | null; problem: string | null; silent: boolean }>(
       `SELECT "facts", "problem", "heartbeatAt" IS NULL OR "heartbeatAt" < clock_timestamp() - make_interval(secs => $2) AS silent
@@ -52,11 +62,17 @@ export async function reportHost(db: Db, hostId: string, report: { facts?: HostF
     if (!before) return;
     await tx.query(
       `UPDATE "host" SET "heartbeatAt" = clock_timestamp(), "facts" = COALESCE($2, "facts"), "problem" = CASE WHEN $3 THEN $4 ELSE "problem" END WHERE "id" = $1`,
-      [hostId, report.facts ? JSON.stringify(report.facts) : null, report.problem !== undefined, report.problem ?? null],
+      [
+        hostId,
+        report.facts ? JSON.stringify(report.facts) : null,
+        report.problem !== undefined,
+        report.problem ?? null,
+      ],
     );
-    const news = before.silent
-      || (report.problem !== undefined && report.problem !== before.problem)
-      || (report.facts !== undefined && gist(report.facts) !== gist(before.facts));
+    const news =
+      before.silent ||
+      (report.problem !== undefined && report.problem !== before.problem) ||
+      (report.facts !== undefined && gist(report.facts) !== gist(before.facts));
     if (news) await appendEvents(tx, [{ hostId, data: { type: 'host' } }]);
   });
 }
@@ -83,29 +99,48 @@ const SPACE_NEWS_BYTES = 16 * 2 ** 20;
  * @param options.since when the list was begun, by this machine's clock: guests that an operation ended for since then
  *   are left for the next round, because the list may tell of the time before.
  */
-export function syncGuests(db: Db, hostId: string, guests: readonly ObservedGuest[], options: { since?: Date } = {}): Promise<void> {
-  return persistently(() => transaction(db, async (tx) => {
-    await tx.query('SELECT pg_advisory_xact_lock(7067463, hashtext($1))', [hostId]);
-    const recent = await recentlyTouched(tx, hostId, options.since);
-    const { rows: known } = await tx.query<KnownGuest>(
-      `SELECT "id", "name", "uuid", "state", "vcpus", "memoryBytes", "usedBytes", "macs", "address", "disks" FROM "guest" WHERE "hostId" = $1 ORDER BY "id"`,
-      [hostId],
-    );
-    const left = known.filter((row) => row.state !== 'creating' && row.state !== 'deleting' && !recent.has(row.name));
-    const { changes, added, missing, news } = compare(known, left, guests.filter((guest) => !recent.has(guest.name)));
-    const changedIds = await update(tx, changes);
-    const addedIds = await add(tx, hostId, added);
-    if (missing.length > 0) {
-      await tx.query(`UPDATE "guest" SET "state" = 'missing', "address" = NULL WHERE "id" = ANY($1::uuid[]) AND "state" NOT IN ('creating', 'deleting')`, [missing]);
-    }
-    const told = [...changedIds.filter((id) => news.has(id)), ...addedIds, ...missing];
-    if (told.length > 0) await appendEvents(tx, [inventoryEvent(hostId, told)]);
-  }));
+export function syncGuests(
+  db: Db,
+  hostId: string,
+  guests: readonly ObservedGuest[],
+  options: { since?: Date } = {},
+): Promise<void> {
+  return persistently(() =>
+    transaction(db, async (tx) => {
+      await tx.query('SELECT pg_advisory_xact_lock(7067463, hashtext($1))', [hostId]);
+      const recent = await recentlyTouched(tx, hostId, options.since);
+      const { rows: known } = await tx.query<KnownGuest>(
+        `SELECT "id", "name", "uuid", "state", "vcpus", "memoryBytes", "usedBytes", "macs", "address", "disks" FROM "guest" WHERE "hostId" = $1 ORDER BY "id"`,
+        [hostId],
+      );
+      const left = known.filter(
+        (row) => row.state !== 'creating' && row.state !== 'deleting' && !recent.has(row.name),
+      );
+      const { changes, added, missing, news } = compare(
+        known,
+        left,
+        guests.filter((guest) => !recent.has(guest.name)),
+      );
+      const changedIds = await update(tx, changes);
+      const addedIds = await add(tx, hostId, added);
+      if (missing.length > 0) {
+        await tx.query(
+          `UPDATE "guest" SET "state" = 'missing', "address" = NULL WHERE "id" = ANY($1::uuid[]) AND "state" NOT IN ('creating', 'deleting')`,
+          [missing],
+        );
+      }
+      const told = [...changedIds.filter((id) => news.has(id)), ...addedIds, ...missing];
+      if (told.length > 0) await appendEvents(tx, [inventoryEvent(hostId, told)]);
+    }),
+  );
 }
 
 async function recentlyTouched(tx: Tx, hostId: string, since: Date | undefined): Promise<Set<string>> {
   if (!since) return new Set();
-  const { rows } = await tx.query<{ title: string }>('SELECT "title" FROM "operation" WHERE "hostId" = $1 AND "finishedAt" >= $2', [hostId, since]);
+  const { rows } = await tx.query<{ title: string }>(
+    'SELECT "title" FROM "operation" WHERE "hostId" = $1 AND "finishedAt" >= $2',
+    [hostId, since],
+  );
   return new Set(rows.map((row) => row.title));
 }
 
@@ -131,27 +166,47 @@ function compare(known: readonly KnownGuest[], open: readonly KnownGuest[], seen
     }
   }
   const seenUuids = new Set(seen.map((guest) => guest.uuid));
-  const missing = open.filter((row) => row.state !== 'missing' && (row.uuid === null || !seenUuids.has(row.uuid))).map((row) => row.id);
+  const missing = open
+    .filter((row) => row.state !== 'missing' && (row.uuid === null || !seenUuids.has(row.uuid)))
+    .map((row) => row.id);
   return { changes, added, missing, news };
 }
 
-const usedBytesOf = (guest: ObservedGuest): number => guest.disks.reduce((sum, disk) => sum + disk.usedBytes, 0);
-const virtualBytesOf = (guest: ObservedGuest): number => guest.disks.reduce((sum, disk) => sum + disk.virtualBytes, 0);
+const usedBytesOf = (guest: ObservedGuest): number =>
+  guest.disks.reduce((sum, disk) => sum + disk.usedBytes, 0);
+const virtualBytesOf = (guest: ObservedGuest): number =>
+  guest.disks.reduce((sum, disk) => sum + disk.virtualBytes, 0);
 
 function differs(row: KnownGuest, guest: ObservedGuest): 'none' | 'quiet' | 'news' {
   const used = usedBytesOf(guest);
-  const news = row.name !== guest.name || row.state !== guest.state || row.vcpus !== guest.vcpus
-    || Number(row.memoryBytes) !== guest.memoryBytes || (row.address ?? undefined) !== guest.address
-    || JSON.stringify(row.macs ?? []) !== JSON.stringify(guest.macs)
-    || Math.abs(Number(row.usedBytes ?? 0) - used) >= SPACE_NEWS_BYTES;
+  const news =
+    row.name !== guest.name ||
+    row.state !== guest.state ||
+    row.vcpus !== guest.vcpus ||
+    Number(row.memoryBytes) !== guest.memoryBytes ||
+    (row.address ?? undefined) !== guest.address ||
+    JSON.stringify(row.macs ?? []) !== JSON.stringify(guest.macs) ||
+    Math.abs(Number(row.usedBytes ?? 0) - used) >= SPACE_NEWS_BYTES;
   if (news) return 'news';
-  const sameDisks = Number(row.usedBytes ?? 0) === used && Array.isArray(row.disks) && row.disks.length === guest.disks.length;
+  const sameDisks =
+    Number(row.usedBytes ?? 0) === used &&
+    Array.isArray(row.disks) &&
+    row.disks.length === guest.disks.length;
   return sameDisks ? 'none' : 'quiet';
 }
 
 const record = (id: string, guest: ObservedGuest): object => ({
-  id, uuid: guest.uuid, name: guest.name, state: guest.state, vcpus: guest.vcpus, memoryBytes: guest.memoryBytes,
-  virtualBytes: virtualBytesOf(guest), usedBytes: usedBytesOf(guest), macs: guest.macs, address: guest.address ?? null, disks: guest.disks,
+  id,
+  uuid: guest.uuid,
+  name: guest.name,
+  state: guest.state,
+  vcpus: guest.vcpus,
+  memoryBytes: guest.memoryBytes,
+  virtualBytes: virtualBytesOf(guest),
+  usedBytes: usedBytesOf(guest),
+  macs: guest.macs,
+  address: guest.address ?? null,
+  disks: guest.disks,
 });
 const RECORD = `r("id" uuid, "uuid" uuid, "name" text, "state" text, "vcpus" int, "memoryBytes" bigint, "virtualBytes" bigint,
   "usedBytes" bigint, "macs" text[], "address" text, "disks" jsonb)`;

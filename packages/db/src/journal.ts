@@ -20,19 +20,39 @@ export interface JournalOptions {
  * The journal of one claimed operation. Its promises reject with `lost-claim` when another worker has taken over, and
  * when PostgreSQL stayed away for a minute: then nobody knows whose the operation is, so it is left as it stands.
  */
-export function journalFor(db: Db, held: Pick<Claim, 'operationId' | 'token'>, options: JournalOptions = {}): Journal {
+export function journalFor(
+  db: Db,
+  held: Pick<Claim, 'operationId' | 'token'>,
+  options: JournalOptions = {},
+): Journal {
   const writer = new JournalWriter(db, held.operationId, held.token);
   const now = (): string => new Date().toISOString();
-  const step = async (expected: 'running' | 'undoing', index: number, status: StepStatus, more: StepMore = {}): Promise<void> => {
+  const step = async (
+    expected: 'running' | 'undoing',
+    index: number,
+    status: StepStatus,
+    more: StepMore = {},
+  ): Promise<void> => {
     await writer.settle();
     await writer.write('SELECT offshoot_step($1, $2, $3, $4, $5, $6, $7, $8, $9) AS held', [
-      expected, index, JSON.stringify(status), more.next ?? null, more.result === undefined ? null : JSON.stringify(more.result), more.undone ?? null, more.left ?? null,
+      expected,
+      index,
+      JSON.stringify(status),
+      more.next ?? null,
+      more.result === undefined ? null : JSON.stringify(more.result),
+      more.undone ?? null,
+      more.left ?? null,
     ]);
   };
   return {
     stepStarted: (index) => step('running', index, { state: 'running', startedAt: now() }),
     stepFinished: (index, note, result) =>
-      step('running', index, { state: 'done', endedAt: now(), ...(note === undefined ? {} : { note }) }, { next: index + 1, result }),
+      step(
+        'running',
+        index,
+        { state: 'done', endedAt: now(), ...(note === undefined ? {} : { note }) },
+        { next: index + 1, result },
+      ),
     stepFailed: (index, why) => step('running', index, { state: 'failed', endedAt: now(), note: why }),
     async undoStarted({ cancelled, error }) {
       await writer.settle();
@@ -42,12 +62,18 @@ export function journalFor(db: Db, held: Pick<Claim, 'operationId' | 'token'>, o
     },
     async stepUndoing(index) {
       if (options.stop?.aborted) {
-        throw new OffshootError('lost-claim', { publicMessage: 'The worker is stopping; the undo goes on elsewhere.', cause: options.stop.reason });
+        throw new OffshootError('lost-claim', {
+          publicMessage: 'The worker is stopping; the undo goes on elsewhere.',
+          cause: options.stop.reason,
+        });
       }
       await step('undoing', index, { state: 'undoing', startedAt: now() });
     },
     stepUndone(index, { undone, leftBehind }) {
-      const status: StepStatus = { state: leftBehind === undefined ? 'undone' : 'undo-failed', endedAt: now() };
+      const status: StepStatus = {
+        state: leftBehind === undefined ? 'undone' : 'undo-failed',
+        endedAt: now(),
+      };
       const note = leftBehind ?? undone;
       return step('undoing', index, note === undefined ? status : { ...status, note }, {
         ...(undone === undefined ? {} : { undone }),
@@ -75,16 +101,28 @@ class JournalWriter {
   /** Writes of progress and log lines, one after the other. */
   private background: Promise<void> = Promise.resolve();
 
-  constructor(private readonly db: Db, private readonly operationId: string, private readonly token: string) {}
+  constructor(
+    private readonly db: Db,
+    private readonly operationId: string,
+    private readonly token: string,
+  ) {}
 
   async write(text: string, values: readonly unknown[]): Promise<void> {
-    const query = { name: text, text, values: [this.operationId, this.token, ...values] };
+    // Prepared once per connection, under the function's name.
+    const name = text.slice('SELECT '.length, text.indexOf('('));
+    const query = { name, text, values: [this.operationId, this.token, ...values] };
     let held: boolean | undefined;
     try {
-      held = await persistently(async () => (await this.db.pool.query<{ held: boolean }>(query)).rows[0]?.held);
+      held = await persistently(
+        async () => (await this.db.pool.query<{ held: boolean }>(query)).rows[0]?.held,
+      );
     } catch (error) {
       if (!(error instanceof OffshootError)) throw error;
-      throw new OffshootError('lost-claim', { publicMessage: error.publicMessage, retryable: true, cause: error });
+      throw new OffshootError('lost-claim', {
+        publicMessage: error.publicMessage,
+        retryable: true,
+        cause: error,
+      });
     }
     if (held !== true) throw lostClaim(this.operationId);
   }

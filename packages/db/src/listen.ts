@@ -18,7 +18,12 @@ const LONGEST_PAUSE_MS = 1000;
  * Listens until the signal aborts. Resolves when listening is in force for the first time; rejects when the very first
  * connection fails. Later breaks are reported to `onBreak` and repaired.
  */
-export async function listen(url: string, channel: string, listener: Listener, signal: AbortSignal): Promise<{ ended: Promise<void> }> {
+export async function listen(
+  url: string,
+  channel: string,
+  listener: Listener,
+  signal: AbortSignal,
+): Promise<{ ended: Promise<void> }> {
   const first = await connect(url, channel, listener);
   return { ended: keep(first, url, channel, listener, signal) };
 }
@@ -48,7 +53,13 @@ async function connect(url: string, channel: string, listener: Listener): Promis
   return { client, broken };
 }
 
-async function keep(first: Connection, url: string, channel: string, listener: Listener, signal: AbortSignal): Promise<void> {
+async function keep(
+  first: Connection,
+  url: string,
+  channel: string,
+  listener: Listener,
+  signal: AbortSignal,
+): Promise<void> {
   const stopped = new Promise<undefined>((resolve) => {
     if (signal.aborted) resolve(undefined);
     signal.addEventListener('abort', () => resolve(undefined), { once: true });

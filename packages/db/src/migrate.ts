@@ -40,7 +40,9 @@ export function migrationChecksum(file: Buffer): string {
  * from several processes at once. Throws `internal` when an applied migration was changed since, or one is half done.
  */
 export async function migrate(url: string, options: { folder?: string } = {}): Promise<string[]> {
-  const migrations = await readMigrations(options.folder ?? fileURLToPath(new URL('../prisma/migrations', import.meta.url)));
+  const migrations = await readMigrations(
+    options.folder ?? fileURLToPath(new URL('../prisma/migrations', import.meta.url)),
+  );
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5000 });
   await client.connect();
   try {
@@ -57,7 +59,10 @@ export async function migrate(url: string, options: { folder?: string } = {}): P
 
 async function readMigrations(folder: string): Promise<Migration[]> {
   const entries = await readdir(folder, { withFileTypes: true });
-  const names = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name).toSorted();
+  const names = entries
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => entry.name)
+    .toSorted();
   return Promise.all(
     names.map(async (name) => {
       const file = await readFile(join(folder, name, 'migration.sql'));
@@ -75,7 +80,8 @@ async function missingMigrations(client: pg.Client, migrations: Migration[]): Pr
     const row = applied.get(migration.name);
     if (!row) return true;
     if (row.finished_at === null) throw refuse(`Migration ${migration.name} was begun and never finished.`);
-    if (row.checksum !== migration.checksum) throw refuse(`Migration ${migration.name} was changed after it was applied.`);
+    if (row.checksum !== migration.checksum)
+      throw refuse(`Migration ${migration.name} was changed after it was applied.`);
     return false;
   });
 }

@@ -4,10 +4,27 @@
  */
 export type { Asked } from './ask.ts';
 export { requestClone } from './clone-request.ts';
-export { requestCapture, requestDelete, requestImport, requestRemoveBase, requestStart, requestStop } from './guest-requests.ts';
+export {
+  requestCapture,
+  requestDelete,
+  requestImport,
+  requestRemoveBase,
+  requestStart,
+  requestStop,
+} from './guest-requests.ts';
 export { requestCancel, requestRetry } from './cancel.ts';
 export {
-  claim, giveBack, heartbeat, listRunnable, markStale, savePlan, viewOf, watchCancels, CLAIM_EXPIRES_SECONDS, type Claim, type HeldOperation,
+  claim,
+  giveBack,
+  heartbeat,
+  listRunnable,
+  markStale,
+  savePlan,
+  viewOf,
+  watchCancels,
+  CLAIM_EXPIRES_SECONDS,
+  type Claim,
+  type HeldOperation,
 } from './claims.ts';
 export { finish } from './finish.ts';
 export { resolveRequest, resolveSource } from './resolve.ts';

@@ -7,19 +7,26 @@ import type { Db } from './client.ts';
 import { persistently } from './transaction.ts';
 
 /** The driver's request for a claimed operation. Throws `source-missing` or `not-found` when rows are gone. */
-export function resolveRequest(db: Db, held: Pick<Claim, 'request' | 'guestId' | 'title'>): Promise<OperationRequest> {
+export function resolveRequest(
+  db: Db,
+  held: Pick<Claim, 'request' | 'guestId' | 'title'>,
+): Promise<OperationRequest> {
   return persistently(() => resolve(db, held));
 }
 
-async function resolve(db: Db, held: Pick<Claim, 'request' | 'guestId' | 'title'>): Promise<OperationRequest> {
+async function resolve(
+  db: Db,
+  held: Pick<Claim, 'request' | 'guestId' | 'title'>,
+): Promise<OperationRequest> {
   const { request } = held;
   switch (request.kind) {
     case 'clone':
       return {
         kind: 'clone',
-        source: request.source.type === 'guest' && request.mode === 'linked'
-          ? await frozenSource(db, held.guestId)
-          : await resolveSource(db, request.source),
+        source:
+          request.source.type === 'guest' && request.mode === 'linked'
+            ? await frozenSource(db, held.guestId)
+            : await resolveSource(db, request.source),
         mode: request.mode,
         name: request.name,
         options: request.options,
@@ -30,13 +37,25 @@ async function resolve(db: Db, held: Pick<Claim, 'request' | 'guestId' | 'title'
     }
     case 'import': {
       const { imagePath, template, osName, vcpus, memoryMiB, firmware, network } = request;
-      return { kind: 'import', imagePath, label: template, osName, vcpus, memoryMiB, firmware, ...(network === undefined ? {} : { network }) };
+      return {
+        kind: 'import',
+        imagePath,
+        label: template,
+        osName,
+        vcpus,
+        memoryMiB,
+        firmware,
+        ...(network === undefined ? {} : { network }),
+      };
     }
     case 'start':
     case 'stop':
       return { ...request, guest: await guestRef(db, held.guestId) };
     case 'delete': {
-      const { rows } = await db.pool.query<{ ownedFiles: string[] | null }>('SELECT "ownedFiles" FROM "guest" WHERE "id" = $1', [held.guestId]);
+      const { rows } = await db.pool.query<{ ownedFiles: string[] | null }>(
+        'SELECT "ownedFiles" FROM "guest" WHERE "id" = $1',
+        [held.guestId],
+      );
       return { kind: 'delete', guest: await guestRef(db, held.guestId), owned: rows[0]?.ownedFiles ?? [] };
     }
     case 'remove-base':
@@ -53,7 +72,11 @@ export async function resolveSource(db: Db, source: CloneRequest['source']): Pro
   );
   const row = rows[0];
   if (!row) {
-    throw new OffshootError('source-missing', { publicMessage: 'That template version does not exist any more.', remedy: 'Choose another source.', field: 'source.versionId' });
+    throw new OffshootError('source-missing', {
+      publicMessage: 'That template version does not exist any more.',
+      remedy: 'Choose another source.',
+      field: 'source.versionId',
+    });
   }
   return { type: 'base', label: row.label, base: await baseById(db, row.baseId) };
 }
@@ -66,13 +89,19 @@ async function frozenSource(db: Db, guestId: string | null): Promise<DriverSourc
   );
   const row = rows[0];
   if (!row?.baseId) {
-    throw new OffshootError('source-missing', { publicMessage: 'The source’s captured base is gone.', remedy: 'Make the clone again.' });
+    throw new OffshootError('source-missing', {
+      publicMessage: 'The source’s captured base is gone.',
+      remedy: 'Make the clone again.',
+    });
   }
   return { type: 'base', label: row.sourceName ?? 'its source', base: await baseById(db, row.baseId) };
 }
 
 async function guestRef(db: Db, guestId: string | null): Promise<GuestRef> {
-  const { rows } = await db.pool.query<{ uuid: string | null; name: string }>('SELECT "uuid", "name" FROM "guest" WHERE "id" = $1', [guestId]);
+  const { rows } = await db.pool.query<{ uuid: string | null; name: string }>(
+    'SELECT "uuid", "name" FROM "guest" WHERE "id" = $1',
+    [guestId],
+  );
   const row = rows[0];
   if (row?.uuid) return { uuid: row.uuid, name: row.name };
   throw new OffshootError('source-missing', {
@@ -87,8 +116,11 @@ async function baseById(db: Db, baseId: string): Promise<CapturedBase> {
     [baseId],
   );
   const row = rows[0];
-  if (!row) throw new OffshootError('not-found', { publicMessage: 'That base does not exist any more.', remedy: 'Reload the list.' });
+  if (!row)
+    throw new OffshootError('not-found', {
+      publicMessage: 'That base does not exist any more.',
+      remedy: 'Reload the list.',
+    });
   const { nvramPath, ...base } = row;
   return { ...base, ...(nvramPath === null ? {} : { nvramPath }) };
 }
-

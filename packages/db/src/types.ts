@@ -10,7 +10,10 @@ import {
 } from '@offshoot/clone-core/contract';
 import { z } from 'zod';
 
-export const captureTemplateSchema = z.strictObject({ name: guestNameSchema, description: z.string().max(500).default('') });
+export const captureTemplateSchema = z.strictObject({
+  name: guestNameSchema,
+  description: z.string().max(500).default(''),
+});
 /** Catalog entry that a capture makes, or adds a version to. */
 export type CaptureTemplate = z.infer<typeof captureTemplateSchema>;
 
@@ -24,9 +27,17 @@ export const storedRequestSchema = z.discriminatedUnion('kind', [
     options: cloneOptionsSchema,
   }),
   /** Without `template`: the hidden base of linked clones of that guest. */
-  z.strictObject({ kind: z.literal('capture'), guestId: z.uuid(), template: captureTemplateSchema.optional() }),
+  z.strictObject({
+    kind: z.literal('capture'),
+    guestId: z.uuid(),
+    template: captureTemplateSchema.optional(),
+  }),
   z.strictObject({ kind: z.literal('import'), ...importRequestSchema.shape }),
-  z.strictObject({ kind: z.literal('start'), waitForAgent: z.boolean(), agentTimeoutSeconds: z.int().min(5).max(3600) }),
+  z.strictObject({
+    kind: z.literal('start'),
+    waitForAgent: z.boolean(),
+    agentTimeoutSeconds: z.int().min(5).max(3600),
+  }),
   z.strictObject({ kind: z.literal('stop'), force: z.boolean(), timeoutSeconds: z.int().min(1).max(3600) }),
   z.strictObject({ kind: z.literal('delete') }),
   z.strictObject({ kind: z.literal('remove-base'), baseId: z.uuid() }),

@@ -4,7 +4,17 @@ import { requestCancel } from '@offshoot/db/operations';
 import type { OperationRow } from '@offshoot/db/types';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { startPostgres, type TestServer } from '../support/services.ts';
-import { clone, copying, ended, fast, importTemplate, inState, openSimulatedRig, slow, type SimulatedRig } from '../support/simulated.ts';
+import {
+  clone,
+  copying,
+  ended,
+  fast,
+  importTemplate,
+  inState,
+  openSimulatedRig,
+  slow,
+  type SimulatedRig,
+} from '../support/simulated.ts';
 
 let server: TestServer;
 let rig: SimulatedRig;
@@ -20,12 +30,16 @@ async function expectTidy(): Promise<void> {
   expect(open).toBe(0);
   const guests = await rig.db.prisma.guest.findMany();
   const bases = await rig.db.prisma.base.findMany();
-  const files = [...guests.flatMap((guest) => guest.ownedFiles), ...bases.flatMap((base) => (base.disks as { path: string }[]).map((disk) => disk.path))];
+  const files = [
+    ...guests.flatMap((guest) => guest.ownedFiles),
+    ...bases.flatMap((base) => (base.disks as { path: string }[]).map((disk) => disk.path)),
+  ];
   await expect.poll(async () => (await rig.ownFiles()).toSorted()).toEqual(files.toSorted());
   expect((await rig.guestsOnHost()).toSorted()).toEqual(guests.map((guest) => guest.name).toSorted());
 }
 
-const expectFinished = (row: OperationRow): void => expect(row).toMatchObject({ state: 'finished', error: null });
+const expectFinished = (row: OperationRow): void =>
+  expect(row).toMatchObject({ state: 'finished', error: null });
 
 it('kill -9 in the middle of a copy: the next worker finishes it', async () => {
   rig = await openSimulatedRig(server.url, slow);
@@ -42,7 +56,9 @@ it('kill -9 in the middle of a copy: the next worker finishes it', async () => {
 
 it('kill -9 while a cancel is being undone: the next worker goes on undoing; another cancel changes nothing', async () => {
   rig = await openSimulatedRig(server.url, slow);
-  const first = await rig.worker(rig.hostEnv({ ...slow, faults: [{ step: 'copy', on: 'undo', type: 'hang' }] }));
+  const first = await rig.worker(
+    rig.hostEnv({ ...slow, faults: [{ step: 'copy', on: 'undo', type: 'hang' }] }),
+  );
   const batch = await clone(rig, 'full', ['k-2']);
   const [id = ''] = batch.operationIds;
   await copying(rig, id);
@@ -105,7 +121,11 @@ it('a restart of PostgreSQL in the middle of a copy and of a batch: the same wor
   for (const row of rows) expectFinished(row);
   expect(rows[0]?.attempts).toBe(1);
   const events = await eventsAfter(rig.db, '0', { operationId: rows[0]?.id ?? '' });
-  expect(events.flatMap(({ data }) => (data.type === 'state' ? [data.state] : []))).toEqual(['queued', 'running', 'finished']);
+  expect(events.flatMap(({ data }) => (data.type === 'state' ? [data.state] : []))).toEqual([
+    'queued',
+    'running',
+    'finished',
+  ]);
   await expectTidy();
   expect(await worker.stop()).toBe(0);
 });
@@ -118,7 +138,9 @@ it('TERM gives work back: the operation stays running, its worker is gone, the n
   expect(await first.stop()).toBe(0);
   const row = await rig.db.prisma.operation.findUniqueOrThrow({ where: { id: batch.operationIds[0] ?? '' } });
   expect(row).toMatchObject({ state: 'running', claimToken: null, undo: null });
-  expect(await rig.db.prisma.host.findUnique({ where: { id: 'h1' } })).toMatchObject({ problem: 'Its worker was stopped.' });
+  expect(await rig.db.prisma.host.findUnique({ where: { id: 'h1' } })).toMatchObject({
+    problem: 'Its worker was stopped.',
+  });
   await rig.worker(rig.hostEnv(fast));
   for (const id of batch.operationIds) expectFinished(await ended(rig, id));
   await expectTidy();

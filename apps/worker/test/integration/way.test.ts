@@ -1,8 +1,25 @@
 import { randomUUID } from 'node:crypto';
 import { eventsAfter } from '@offshoot/db/events';
-import { requestCancel, requestDelete, requestRemoveBase, requestRetry, requestStart } from '@offshoot/db/operations';
+import {
+  requestCancel,
+  requestDelete,
+  requestRemoveBase,
+  requestRetry,
+  requestStart,
+} from '@offshoot/db/operations';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { clone, copying, ended, importTemplate, openSimulatedRig, options, ring, sampleGuest, slow, type SimulatedRig } from '../support/simulated.ts';
+import {
+  clone,
+  copying,
+  ended,
+  importTemplate,
+  openSimulatedRig,
+  options,
+  ring,
+  sampleGuest,
+  slow,
+  type SimulatedRig,
+} from '../support/simulated.ts';
 
 describe('the whole way', () => {
   let rig: SimulatedRig;
@@ -15,12 +32,28 @@ describe('the whole way', () => {
   it('preview, click, clone, guest: the preview’s fingerprint is the plan’s', async () => {
     const source = { type: 'guest' as const, id: await sampleGuest(rig) };
     const preview = await rig.queues.preview('h1', { source, mode: 'full', names: ['web-1'], options });
-    expect(preview).toMatchObject({ count: 1, simulated: true, modes: [{ mode: 'full', available: true }, { mode: 'linked', available: true }] });
+    expect(preview).toMatchObject({
+      count: 1,
+      simulated: true,
+      modes: [
+        { mode: 'full', available: true },
+        { mode: 'linked', available: true },
+      ],
+    });
     const batch = await clone(rig, 'full', ['web-1'], { source, agreedFingerprint: preview.fingerprint });
     const row = await ended(rig, batch.operationIds[0]);
     expect(row).toMatchObject({ state: 'finished', attempts: 1, error: null });
-    const guest = await rig.db.prisma.guest.findUniqueOrThrow({ where: { hostId_name: { hostId: 'h1', name: 'web-1' } } });
-    expect(guest).toMatchObject({ state: 'stopped', managed: true, mode: 'full', sourceName: 'simulated-01', sourceGuestId: source.id, baseId: null });
+    const guest = await rig.db.prisma.guest.findUniqueOrThrow({
+      where: { hostId_name: { hostId: 'h1', name: 'web-1' } },
+    });
+    expect(guest).toMatchObject({
+      state: 'stopped',
+      managed: true,
+      mode: 'full',
+      sourceName: 'simulated-01',
+      sourceGuestId: source.id,
+      baseId: null,
+    });
     expect(guest.uuid).not.toBeNull();
     expect(guest.macs).toHaveLength(1);
     expect(guest.ownedFiles).toEqual(await rig.ownFiles());
@@ -33,10 +66,21 @@ describe('the whole way', () => {
 
   it('starts, and deletes with all its files', async () => {
     const id = await sampleGuest(rig, 'web-1');
-    const started = await ring(rig, await requestStart(rig.db, { userId: null, idempotencyKey: randomUUID(), guestId: id, waitForAgent: true }));
+    const started = await ring(
+      rig,
+      await requestStart(rig.db, {
+        userId: null,
+        idempotencyKey: randomUUID(),
+        guestId: id,
+        waitForAgent: true,
+      }),
+    );
     expect(await ended(rig, started.operationIds[0])).toMatchObject({ state: 'finished' });
     expect(await rig.db.prisma.guest.findUnique({ where: { id } })).toMatchObject({ state: 'running' });
-    const deleted = await ring(rig, await requestDelete(rig.db, { userId: null, idempotencyKey: randomUUID(), guestId: id }));
+    const deleted = await ring(
+      rig,
+      await requestDelete(rig.db, { userId: null, idempotencyKey: randomUUID(), guestId: id }),
+    );
     expect(await ended(rig, deleted.operationIds[0])).toMatchObject({ state: 'finished', error: null });
     expect(await rig.db.prisma.guest.findUnique({ where: { id } })).toBeNull();
     await expect.poll(() => rig.ownFiles()).toEqual([]);
@@ -49,11 +93,15 @@ describe('the whole way', () => {
     const batch = await clone(rig, 'linked', names, { source });
     const asked = performance.now();
     const rows = await Promise.all(batch.operationIds.map((id) => ended(rig, id)));
-    console.info(`30 linked: asked in ${Math.round(asked - begun)} ms, all ended after ${Math.round(performance.now() - begun)} ms`);
+    console.info(
+      `30 linked: asked in ${Math.round(asked - begun)} ms, all ended after ${Math.round(performance.now() - begun)} ms`,
+    );
     expect(rows.map((row) => row.state)).toEqual(names.map(() => 'finished'));
     const base = await rig.db.prisma.base.findFirstOrThrow({ include: { children: true } });
     expect(base.children).toHaveLength(30);
-    await expect(requestRemoveBase(rig.db, { userId: null, idempotencyKey: randomUUID(), baseId: base.id })).rejects.toMatchObject({ code: 'in-use' });
+    await expect(
+      requestRemoveBase(rig.db, { userId: null, idempotencyKey: randomUUID(), baseId: base.id }),
+    ).rejects.toMatchObject({ code: 'in-use' });
   });
 
   it('linked clones of a guest wait for its capture and stand on its base', async () => {
@@ -61,8 +109,15 @@ describe('the whole way', () => {
     expect(batch.operationIds).toHaveLength(3);
     expect(batch.jobs).toHaveLength(1);
     const rows = await Promise.all(batch.operationIds.map((id) => ended(rig, id)));
-    expect(rows.map((row) => [row.kind, row.state])).toEqual([['capture', 'finished'], ['clone', 'finished'], ['clone', 'finished']]);
-    const guest = await rig.db.prisma.guest.findUniqueOrThrow({ where: { hostId_name: { hostId: 'h1', name: 'dev-1' } }, include: { base: { include: { versions: true } } } });
+    expect(rows.map((row) => [row.kind, row.state])).toEqual([
+      ['capture', 'finished'],
+      ['clone', 'finished'],
+      ['clone', 'finished'],
+    ]);
+    const guest = await rig.db.prisma.guest.findUniqueOrThrow({
+      where: { hostId_name: { hostId: 'h1', name: 'dev-1' } },
+      include: { base: { include: { versions: true } } },
+    });
     expect(guest.base?.versions).toEqual([]);
   });
 
@@ -79,12 +134,18 @@ describe('the whole way', () => {
 
   it('the same click twice is one batch; two people and one name: one wins', async () => {
     const idempotencyKey = randomUUID();
-    const twice = await Promise.all([clone(rig, 'full', ['once-1'], { idempotencyKey }), clone(rig, 'full', ['once-1'], { idempotencyKey })]);
+    const twice = await Promise.all([
+      clone(rig, 'full', ['once-1'], { idempotencyKey }),
+      clone(rig, 'full', ['once-1'], { idempotencyKey }),
+    ]);
     expect(new Set(twice.map((batch) => batch.batchId)).size).toBe(1);
     expect(twice.map((batch) => batch.repeated).toSorted()).toEqual([false, true]);
     const both = await Promise.allSettled([clone(rig, 'full', ['mine-1']), clone(rig, 'full', ['mine-1'])]);
     expect(both.map((one) => one.status).toSorted()).toEqual(['fulfilled', 'rejected']);
-    expect(both.find((one) => one.status === 'rejected')?.reason).toMatchObject({ code: 'name-taken', field: 'names.0' });
+    expect(both.find((one) => one.status === 'rejected')?.reason).toMatchObject({
+      code: 'name-taken',
+      field: 'names.0',
+    });
     expect(await ended(rig, twice[0].operationIds[0])).toMatchObject({ state: 'finished' });
   });
 });
@@ -105,7 +166,9 @@ describe('lanes and cancels', () => {
     const behind = await clone(rig, 'full', ['behind-1']);
     const linked = await clone(rig, 'linked', ['quick-1'], { source });
     expect(await ended(rig, linked.operationIds[0])).toMatchObject({ state: 'finished' });
-    expect(await rig.db.prisma.operation.findUnique({ where: { id: long.operationIds[0] ?? '' } })).toMatchObject({ state: 'running' });
+    expect(
+      await rig.db.prisma.operation.findUnique({ where: { id: long.operationIds[0] ?? '' } }),
+    ).toMatchObject({ state: 'running' });
 
     // one that is queued behind it ends at once
     expect(await requestCancel(rig.db, behind.operationIds[0] ?? '')).toEqual({ state: 'cancelled' });
@@ -116,8 +179,12 @@ describe('lanes and cancels', () => {
     expect(row).toMatchObject({ state: 'cancelled', undo: { leftBehind: [] } });
     expect(await rig.db.prisma.guest.count({ where: { name: 'long-1' } })).toBe(0);
     expect(await rig.guestsOnHost()).not.toContain('long-1');
-    const quick = await rig.db.prisma.guest.findUniqueOrThrow({ where: { hostId_name: { hostId: 'h1', name: 'quick-1' } } });
-    await expect.poll(async () => (await rig.ownFiles()).toSorted()).toEqual([...before, ...quick.ownedFiles].toSorted());
+    const quick = await rig.db.prisma.guest.findUniqueOrThrow({
+      where: { hostId_name: { hostId: 'h1', name: 'quick-1' } },
+    });
+    await expect
+      .poll(async () => (await rig.ownFiles()).toSorted())
+      .toEqual([...before, ...quick.ownedFiles].toSorted());
     expect(await requestCancel(rig.db, row.id)).toEqual({ state: 'cancelled' });
   });
 });
@@ -130,32 +197,68 @@ describe('failures', () => {
   afterAll(() => rig.close());
 
   it('a capture that fails fails its clones with a plain sentence; undone in full; retry makes all of them', async () => {
-    const failing = await rig.worker(rig.hostEnv({ faults: [{ step: 'seal', type: 'fail', nth: 1 }, { step: 'copy', on: 'undo', type: 'slow', factor: 1 }] }));
+    const failing = await rig.worker(
+      rig.hostEnv({
+        faults: [
+          { step: 'seal', type: 'fail', nth: 1 },
+          { step: 'copy', on: 'undo', type: 'slow', factor: 1 },
+        ],
+      }),
+    );
     const batch = await clone(rig, 'linked', ['f-1', 'f-2']);
     const rows = await Promise.all(batch.operationIds.map((id) => ended(rig, id)));
     expect(rows.map((row) => row.state)).toEqual(['failed', 'failed', 'failed']);
     expect(rows[0]).toMatchObject({ undo: { leftBehind: [] } });
-    expect(rows[1]?.error).toMatchObject({ message: expect.stringContaining('could not be captured, so this clone was not begun') });
+    expect(rows[1]?.error).toMatchObject({
+      message: expect.stringContaining('could not be captured, so this clone was not begun'),
+    });
     expect(await rig.db.prisma.guest.count({ where: { name: { startsWith: 'f-' } } })).toBe(0);
     await expect.poll(() => rig.ownFiles()).toEqual([]);
 
-    const again = await ring(rig, await requestRetry(rig.db, { userId: null, idempotencyKey: randomUUID(), operationId: batch.operationIds[0] ?? '' }));
+    const again = await ring(
+      rig,
+      await requestRetry(rig.db, {
+        userId: null,
+        idempotencyKey: randomUUID(),
+        operationId: batch.operationIds[0] ?? '',
+      }),
+    );
     const retried = await Promise.all(again.operationIds.map((id) => ended(rig, id)));
-    expect(retried.map((row) => [row.title, row.state])).toEqual([['simulated-01', 'finished'], ['f-1', 'finished'], ['f-2', 'finished']]);
+    expect(retried.map((row) => [row.title, row.state])).toEqual([
+      ['simulated-01', 'finished'],
+      ['f-1', 'finished'],
+      ['f-2', 'finished'],
+    ]);
     await failing.stop();
   });
 
   it('what can’t be undone is said, and its row stays to be deleted', async () => {
-    await rig.worker(rig.hostEnv({
-      faults: [{ step: 'define', type: 'fail', nth: 1 }, { step: 'copy', on: 'undo', type: 'fail', nth: 1, error: { code: 'permission', message: 'The disk can’t be deleted.' } }],
-    }));
+    await rig.worker(
+      rig.hostEnv({
+        faults: [
+          { step: 'define', type: 'fail', nth: 1 },
+          {
+            step: 'copy',
+            on: 'undo',
+            type: 'fail',
+            nth: 1,
+            error: { code: 'permission', message: 'The disk can’t be deleted.' },
+          },
+        ],
+      }),
+    );
     const batch = await clone(rig, 'full', ['stuck-1']);
     const id = batch.operationIds[0] ?? '';
     const row = await ended(rig, id);
     expect(row.undo).toMatchObject({ leftBehind: [expect.stringContaining('The disk can’t be deleted.')] });
-    const guest = await rig.db.prisma.guest.findUniqueOrThrow({ where: { hostId_name: { hostId: 'h1', name: 'stuck-1' } } });
+    const guest = await rig.db.prisma.guest.findUniqueOrThrow({
+      where: { hostId_name: { hostId: 'h1', name: 'stuck-1' } },
+    });
     expect(guest).toMatchObject({ state: 'missing', managed: true });
-    const deleted = await ring(rig, await requestDelete(rig.db, { userId: null, idempotencyKey: randomUUID(), guestId: guest.id }));
+    const deleted = await ring(
+      rig,
+      await requestDelete(rig.db, { userId: null, idempotencyKey: randomUUID(), guestId: guest.id }),
+    );
     expect(await ended(rig, deleted.operationIds[0])).toMatchObject({ state: 'finished' });
     expect(await rig.db.prisma.guest.count({ where: { name: 'stuck-1' } })).toBe(0);
     expect((await rig.ownFiles()).filter((path) => path.includes('stuck-1'))).toEqual([]);

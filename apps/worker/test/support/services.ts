@@ -42,7 +42,9 @@ export function startWorker(env: Readonly<Record<string, string>>): TestWorker {
   const exited = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
   const ready = new Promise<void>((resolve, reject) => {
     child.on('message', () => resolve());
-    void exited.then((code) => reject(new Error(`the worker ended with ${code} before it was ready:\n${text}`)));
+    void exited.then((code) =>
+      reject(new Error(`the worker ended with ${code} before it was ready:\n${text}`)),
+    );
   });
   // Only who waits for it cares.
   ready.catch(() => undefined);
@@ -81,7 +83,14 @@ export async function openRig(postgresUrl: string, hostEnv: Readonly<Record<stri
   const queues = openQueues(redis.url);
   const workers: TestWorker[] = [];
   const launch: Rig['launch'] = (env = {}) => {
-    const worker = startWorker({ DATABASE_URL: database.url, REDIS_URL: redis.url, OFFSHOOT_HOST_ID: 'h1', OFFSHOOT_HOST_NAME: 'Host 1', ...hostEnv, ...env });
+    const worker = startWorker({
+      DATABASE_URL: database.url,
+      REDIS_URL: redis.url,
+      OFFSHOOT_HOST_ID: 'h1',
+      OFFSHOOT_HOST_NAME: 'Host 1',
+      ...hostEnv,
+      ...env,
+    });
     workers.push(worker);
     return worker;
   };

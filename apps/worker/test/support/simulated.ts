@@ -5,7 +5,14 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { cloneRequestSchema, isEnded, type CloneMode, type CloneRequest, type OperationState, type StepStatus } from '@offshoot/clone-core/contract';
+import {
+  cloneRequestSchema,
+  isEnded,
+  type CloneMode,
+  type CloneRequest,
+  type OperationState,
+  type StepStatus,
+} from '@offshoot/clone-core/contract';
 import { requestClone, requestImport } from '@offshoot/db/operations';
 import type { BatchResult, OperationRow } from '@offshoot/db/types';
 import { openRig, type Rig } from './services.ts';
@@ -38,11 +45,16 @@ export async function openSimulatedRig(postgresUrl: string, config: object = fas
   });
   const rig = await openRig(postgresUrl, hostEnv());
   const state = async (): Promise<HostState> =>
-    existsSync(stateFile) ? (JSON.parse(await readFile(stateFile, 'utf8')) as HostState) : { guests: [], files: {} };
+    existsSync(stateFile)
+      ? (JSON.parse(await readFile(stateFile, 'utf8')) as HostState)
+      : { guests: [], files: {} };
   return {
     ...rig,
     hostEnv,
-    ownFiles: async () => Object.entries((await state()).files).filter(([, file]) => file.owner !== undefined).map(([path]) => path),
+    ownFiles: async () =>
+      Object.entries((await state()).files)
+        .filter(([, file]) => file.owner !== undefined)
+        .map(([path]) => path),
     guestsOnHost: async () => (await state()).guests.map((guest) => guest.name),
     async close() {
       await rig.close();
@@ -67,9 +79,19 @@ export async function clone(
   rig: Rig,
   mode: CloneMode,
   names: string[],
-  more: { source?: CloneRequest['source']; agreedFingerprint?: string; idempotencyKey?: string; userId?: string } = {},
+  more: {
+    source?: CloneRequest['source'];
+    agreedFingerprint?: string;
+    idempotencyKey?: string;
+    userId?: string;
+  } = {},
 ): Promise<BatchResult> {
-  const { source = { type: 'guest', id: await sampleGuest(rig) }, agreedFingerprint, idempotencyKey = randomUUID(), userId = null } = more;
+  const {
+    source = { type: 'guest', id: await sampleGuest(rig) },
+    agreedFingerprint,
+    idempotencyKey = randomUUID(),
+    userId = null,
+  } = more;
   return ring(
     rig,
     await requestClone(rig.db, {
@@ -83,13 +105,23 @@ export async function clone(
 
 /** Imports the simulated image as a template; resolves with the source to clone from. */
 export async function importTemplate(rig: Rig): Promise<{ type: 'template'; versionId: string }> {
-  const batch = await ring(rig, await requestImport(rig.db, {
-    userId: null,
-    idempotencyKey: randomUUID(),
-    request: {
-      template: 'sample', description: '', hostId: 'h1', imagePath: '/srv/images/simulated-linux.qcow2', osName: 'Linux', vcpus: 1, memoryMiB: 128, firmware: 'bios',
-    },
-  }));
+  const batch = await ring(
+    rig,
+    await requestImport(rig.db, {
+      userId: null,
+      idempotencyKey: randomUUID(),
+      request: {
+        template: 'sample',
+        description: '',
+        hostId: 'h1',
+        imagePath: '/srv/images/simulated-linux.qcow2',
+        osName: 'Linux',
+        vcpus: 1,
+        memoryMiB: 128,
+        firmware: 'bios',
+      },
+    }),
+  );
   const row = await ended(rig, batch.operationIds[0]);
   if (row.state !== 'finished') throw new Error(JSON.stringify(row.error));
   const version = await rig.db.prisma.templateVersion.findFirstOrThrow();
@@ -124,12 +156,18 @@ export function copying(rig: Rig, operationId: string | undefined): Promise<Oper
   return poll(`progress of operation ${operationId}`, 20_000, async () => {
     const row = await rig.db.prisma.operation.findUniqueOrThrow({ where: { id: operationId ?? '' } });
     const steps = row.steps as unknown as StepStatus[] | null;
-    return steps?.some((step) => step.state === 'running' && (step.progress?.doneBytes ?? 0) > 0) ? row : undefined;
+    return steps?.some((step) => step.state === 'running' && (step.progress?.doneBytes ?? 0) > 0)
+      ? row
+      : undefined;
   });
 }
 
 /** Waits until the operation's row is in this state. */
-export function inState(rig: Rig, operationId: string | undefined, state: OperationState): Promise<OperationRow> {
+export function inState(
+  rig: Rig,
+  operationId: string | undefined,
+  state: OperationState,
+): Promise<OperationRow> {
   return poll(`state ${state} of operation ${operationId}`, 20_000, async () => {
     const row = await rig.db.prisma.operation.findUniqueOrThrow({ where: { id: operationId ?? '' } });
     return row.state === state ? row : undefined;

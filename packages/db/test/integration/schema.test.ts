@@ -18,21 +18,35 @@ beforeAll(async () => {
 });
 afterAll(() => test.close());
 
-const scalar: Record<string, string> = { String: 'text', Boolean: 'boolean', Int: 'integer', BigInt: 'bigint', Json: 'jsonb' };
+const scalar: Record<string, string> = {
+  String: 'text',
+  Boolean: 'boolean',
+  Int: 'integer',
+  BigInt: 'bigint',
+  Json: 'jsonb',
+};
 
 function expectedColumns(): string[] {
   return models.models.flatMap((model) =>
-    model.fields.filter((field) => field.kind !== 'object').map((field) => {
-      const native = field.nativeType?.[0];
-      const base = native === 'Uuid' ? 'uuid' : native === 'Timestamptz' ? `timestamp(${field.nativeType?.[1][0]}) with time zone` : (scalar[field.type] ?? '?');
-      const given: unknown = field.default;
-      const call = typeof given === 'object' && given !== null && 'name' in given ? given.name : undefined;
-      let value = '';
-      if (call === 'now') value = 'CURRENT_TIMESTAMP';
-      else if (call === 'autoincrement') value = `nextval('${model.dbName}_${field.name}_seq'::regclass)`;
-      else if (field.hasDefaultValue && call === undefined) value = typeof given === 'string' ? `'${given}'::text` : String(given);
-      return `${model.dbName}.${field.name} ${base}${field.isList ? '[]' : ''}${field.isRequired && !field.isList ? ' not null' : ''} ${value}`.trim();
-    }),
+    model.fields
+      .filter((field) => field.kind !== 'object')
+      .map((field) => {
+        const native = field.nativeType?.[0];
+        const base =
+          native === 'Uuid'
+            ? 'uuid'
+            : native === 'Timestamptz'
+              ? `timestamp(${field.nativeType?.[1][0]}) with time zone`
+              : (scalar[field.type] ?? '?');
+        const given: unknown = field.default;
+        const call = typeof given === 'object' && given !== null && 'name' in given ? given.name : undefined;
+        let value = '';
+        if (call === 'now') value = 'CURRENT_TIMESTAMP';
+        else if (call === 'autoincrement') value = `nextval('${model.dbName}_${field.name}_seq'::regclass)`;
+        else if (field.hasDefaultValue && call === undefined)
+          value = typeof given === 'string' ? `'${given}'::text` : String(given);
+        return `${model.dbName}.${field.name} ${base}${field.isList ? '[]' : ''}${field.isRequired && !field.isList ? ' not null' : ''} ${value}`.trim();
+      }),
   );
 }
 
@@ -55,12 +69,15 @@ describe('schema.prisma and the migrations agree', () => {
        FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid
        WHERE t.relnamespace = 'public'::regnamespace AND t.relname <> '_prisma_migrations'`,
     );
-    const tableOf = (name: string): string => models.models.find((model) => model.name === name)?.dbName ?? name;
+    const tableOf = (name: string): string =>
+      models.models.find((model) => model.name === name)?.dbName ?? name;
     const expected = models.indexes.map((index) => {
       const columns = index.fields.map((field) => field.name);
       const table = tableOf(index.model);
       if (index.type === 'id') return `${table}_pkey pk (${columns.join(',')})`;
-      return index.type === 'unique' ? `${table}_${columns.join('_')}_key unique (${columns.join(',')})` : `${table}_${columns.join('_')}_idx (${columns.join(',')})`;
+      return index.type === 'unique'
+        ? `${table}_${columns.join('_')}_key unique (${columns.join(',')})`
+        : `${table}_${columns.join('_')}_idx (${columns.join(',')})`;
     });
     expect(rows.map((row) => row.line).toSorted()).toEqual(expected.toSorted());
   });
@@ -76,7 +93,9 @@ describe('schema.prisma and the migrations agree', () => {
         const [from] = field.relationFromFields ?? [];
         if (from === undefined) return [];
         const target = models.models.find((other) => other.name === field.type)?.dbName ?? '?';
-        return [`${model.dbName}_${from}_fkey FOREIGN KEY (${quote(from)}) REFERENCES ${quote(target)}(${field.relationToFields?.[0]}) ON UPDATE CASCADE ON DELETE ${actions[field.relationOnDelete ?? '']}`];
+        return [
+          `${model.dbName}_${from}_fkey FOREIGN KEY (${quote(from)}) REFERENCES ${quote(target)}(${field.relationToFields?.[0]}) ON UPDATE CASCADE ON DELETE ${actions[field.relationOnDelete ?? '']}`,
+        ];
       }),
     );
     expect(rows.map((row) => row.line).toSorted()).toEqual(expected.toSorted());
@@ -86,9 +105,12 @@ describe('schema.prisma and the migrations agree', () => {
 describe('migrate', () => {
   it('fills _prisma_migrations with Prisma’s checksum and is idempotent, also when called twice at once', async () => {
     const { db } = test;
-    const { rows } = await db.pool.query<{ migration_name: string; checksum: string; finished_at: Date | null; applied_steps_count: number }>(
-      'SELECT * FROM _prisma_migrations ORDER BY migration_name',
-    );
+    const { rows } = await db.pool.query<{
+      migration_name: string;
+      checksum: string;
+      finished_at: Date | null;
+      applied_steps_count: number;
+    }>('SELECT * FROM _prisma_migrations ORDER BY migration_name');
     expect(rows.length).toBeGreaterThan(0);
     for (const row of rows) {
       const file = await readFile(new URL(`prisma/migrations/${row.migration_name}/migration.sql`, root));
@@ -123,7 +145,9 @@ describe('what Prisma can’t express', () => {
     await expect(pool.query('UPDATE "event" SET "hostId" = $1', ['x'])).rejects.toThrow(/append-only/);
     await expect(pool.query('DELETE FROM "event"')).rejects.toThrow(/append-only/);
     await expect(pool.query('TRUNCATE "event"')).rejects.toThrow(/append-only/);
-    const { rows } = await pool.query<{ n: string }>('SELECT offshoot_purge_events($1) AS n', [new Date(Date.now() + 60_000)]);
+    const { rows } = await pool.query<{ n: string }>('SELECT offshoot_purge_events($1) AS n', [
+      new Date(Date.now() + 60_000),
+    ]);
     expect(Number(rows[0]?.n)).toBeGreaterThan(0);
   });
 });

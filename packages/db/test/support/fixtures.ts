@@ -18,7 +18,13 @@ export interface TestDb {
 export async function testDatabase(serverUrl: string = inject('postgresUrl')): Promise<TestDb> {
   const fresh = await freshDatabase(serverUrl);
   const db = openDatabase(fresh.url, { poolSize: 16 });
-  await registerHost(db, { id: 'h1', name: 'Host 1', kind: 'simulated', simulated: true, workerVersion: 'test' });
+  await registerHost(db, {
+    id: 'h1',
+    name: 'Host 1',
+    kind: 'simulated',
+    simulated: true,
+    workerVersion: 'test',
+  });
   return {
     db,
     async close() {
@@ -31,12 +37,27 @@ export async function testDatabase(serverUrl: string = inject('postgresUrl')): P
 export const someBase = (digest = 'd1'): CapturedBase => ({
   digest,
   definition: '<domain/>',
-  disks: [{ target: 'vda', path: `/store/bases/${digest}.qcow2`, format: 'qcow2', digest, virtualBytes: 1000, allocatedBytes: 100 }],
+  disks: [
+    {
+      target: 'vda',
+      path: `/store/bases/${digest}.qcow2`,
+      format: 'qcow2',
+      digest,
+      virtualBytes: 1000,
+      allocatedBytes: 100,
+    },
+  ],
 });
 
 /** A template version on `h1`; resolves with its id and its base's. */
-export async function someTemplate(db: Db, name = 'sample', digest = 'd1'): Promise<{ versionId: string; baseId: string }> {
-  const baseId = await transaction(db, (tx) => recordBase(tx, 'h1', someBase(digest), { name, description: '' }));
+export async function someTemplate(
+  db: Db,
+  name = 'sample',
+  digest = 'd1',
+): Promise<{ versionId: string; baseId: string }> {
+  const baseId = await transaction(db, (tx) =>
+    recordBase(tx, 'h1', someBase(digest), { name, description: '' }),
+  );
   const version = await db.prisma.templateVersion.findFirstOrThrow({ where: { baseId } });
   return { versionId: version.id, baseId };
 }
@@ -46,9 +67,17 @@ export async function someGuest(db: Db, name: string): Promise<string> {
   const uuid = randomUUID();
   const others = await db.prisma.guest.findMany({ where: { hostId: 'h1' } });
   const seen = (one: { uuid: string; name: string }) => ({
-    ...one, state: 'stopped' as const, vcpus: 1, memoryBytes: 1, macs: [], disks: [],
+    ...one,
+    state: 'stopped' as const,
+    vcpus: 1,
+    memoryBytes: 1,
+    macs: [],
+    disks: [],
   });
-  await syncGuests(db, 'h1', [...others.flatMap((one) => (one.uuid === null ? [] : [seen({ uuid: one.uuid, name: one.name })])), seen({ uuid, name })]);
+  await syncGuests(db, 'h1', [
+    ...others.flatMap((one) => (one.uuid === null ? [] : [seen({ uuid: one.uuid, name: one.name })])),
+    seen({ uuid, name }),
+  ]);
   return (await db.prisma.guest.findUniqueOrThrow({ where: { hostId_name: { hostId: 'h1', name } } })).id;
 }
 
@@ -62,8 +91,18 @@ export function somePlan(name: string, more: Partial<Plan> = {}): Plan {
     notes: [],
     fingerprint: 'f1',
     steps: ['a', 'b', 'c', 'd'].map((id) => ({ id, kind: 'test', title: `Step ${id}` })),
-    creates: [{ type: 'guest', name }, { type: 'file', name: `/store/${name}.qcow2` }],
-    guest: { name, uuid: randomUUID(), macs: ['52:54:00:00:00:01'], memoryBytes: 1, vcpus: 1, virtualBytes: 1 },
+    creates: [
+      { type: 'guest', name },
+      { type: 'file', name: `/store/${name}.qcow2` },
+    ],
+    guest: {
+      name,
+      uuid: randomUUID(),
+      macs: ['52:54:00:00:00:01'],
+      memoryBytes: 1,
+      vcpus: 1,
+      virtualBytes: 1,
+    },
     baseDigest: 'd1',
     ...more,
   };

@@ -25,7 +25,13 @@ const request: CloneRequest = {
 };
 const preview: ClonePreview = {
   modes: [],
-  each: { summary: 's', estimates: { readBytes: 0, moveBytes: 0, storeBytes: 0, seconds: 0 }, notes: [], steps: [], fingerprint: 'f' },
+  each: {
+    summary: 's',
+    estimates: { readBytes: 0, moveBytes: 0, storeBytes: 0, seconds: 0 },
+    notes: [],
+    steps: [],
+    fingerprint: 'f',
+  },
   count: 1,
   total: { readBytes: 0, moveBytes: 0, storeBytes: 0, seconds: 0 },
   fingerprint: 'f',
@@ -58,7 +64,10 @@ describe('doorbells', () => {
     const job = { operationId: randomUUID(), hostId: 'h1', lane: 'interactive' as const };
     await queues.enqueueOperation(job);
     await queues.enqueueOperation(job);
-    expect(await queues.counts('h1')).toEqual({ interactive: { waiting: 1, active: 0 }, bulk: { waiting: 0, active: 0 } });
+    expect(await queues.counts('h1')).toEqual({
+      interactive: { waiting: 1, active: 0 },
+      bulk: { waiting: 0, active: 0 },
+    });
     const heard = new Promise<string>((resolve) => {
       serving('h1', { operation: async (operationId) => resolve(operationId) });
     });
@@ -84,13 +93,28 @@ describe('preview', () => {
     serving('h3');
     expect(await queues.preview('h3', request)).toEqual(preview);
     serving('h4', {
-      preview: () => Promise.reject(new OffshootError('name-taken', { publicMessage: 'Taken.', field: 'names.0', remedy: 'Choose another.' })),
+      preview: () =>
+        Promise.reject(
+          new OffshootError('name-taken', {
+            publicMessage: 'Taken.',
+            field: 'names.0',
+            remedy: 'Choose another.',
+          }),
+        ),
     });
-    await expect(queues.preview('h4', request)).rejects.toMatchObject({ code: 'name-taken', field: 'names.0', remedy: 'Choose another.', publicMessage: 'Taken.' });
+    await expect(queues.preview('h4', request)).rejects.toMatchObject({
+      code: 'name-taken',
+      field: 'names.0',
+      remedy: 'Choose another.',
+      publicMessage: 'Taken.',
+    });
   });
 
   it('says that the host is unreachable when no worker answers', async () => {
-    await expect(ringing().preview('nobody', request, 300)).rejects.toMatchObject({ code: 'host-unreachable', retryable: true });
+    await expect(ringing().preview('nobody', request, 300)).rejects.toMatchObject({
+      code: 'host-unreachable',
+      retryable: true,
+    });
   });
 });
 
@@ -108,7 +132,16 @@ describe('without Redis', () => {
       expect(queues.counts('h5')).rejects.toMatchObject(away),
     ]);
     await redis.startServer();
-    await expect.poll(async () => queues.ping().then(() => 'ok', () => 'away'), { timeout: 5000 }).toBe('ok');
+    await expect
+      .poll(
+        async () =>
+          queues.ping().then(
+            () => 'ok',
+            () => 'away',
+          ),
+        { timeout: 5000 },
+      )
+      .toBe('ok');
     await queues.enqueueOperation(job);
     expect((await queues.counts('h5')).bulk.waiting).toBe(1);
   });

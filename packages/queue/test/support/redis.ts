@@ -22,9 +22,24 @@ export async function startRedis(): Promise<TestRedis> {
   const socket = join(folder, 'redis.sock');
   let server: ChildProcess | undefined;
   const startServer = async (): Promise<void> => {
-    server = spawn('redis-server', [
-      '--port', '0', '--unixsocket', socket, '--dir', folder, '--save', '', '--appendonly', 'no', '--maxmemory-policy', 'noeviction',
-    ], { stdio: 'ignore' });
+    server = spawn(
+      'redis-server',
+      [
+        '--port',
+        '0',
+        '--unixsocket',
+        socket,
+        '--dir',
+        folder,
+        '--save',
+        '',
+        '--appendonly',
+        'no',
+        '--maxmemory-policy',
+        'noeviction',
+      ],
+      { stdio: 'ignore' },
+    );
     await answering(socket, server);
   };
   const stopServer = async (): Promise<void> => {
@@ -62,7 +77,11 @@ async function answering(socket: string, server: ChildProcess): Promise<void> {
   const deadline = Date.now() + 5000;
   for (;;) {
     if (failed) throw failed;
-    const redis = new Redis(socket, { lazyConnect: true, retryStrategy: () => null, maxRetriesPerRequest: 0 });
+    const redis = new Redis(socket, {
+      lazyConnect: true,
+      retryStrategy: () => null,
+      maxRetriesPerRequest: 0,
+    });
     redis.on('error', () => undefined);
     try {
       await redis.connect();
