@@ -13,8 +13,8 @@ await build({
   plugins: [
     {
       name: 'npm-packages-stay-outside',
-      setup({ onResolve }) {
-        onResolve({ filter: /^[^./]/ }, ({ path, kind }) =>
+      setup(bundle) {
+        bundle.onResolve({ filter: /^[^./]/ }, ({ path, kind }) =>
           kind === 'entry-point' || path.startsWith('@offshoot/') ? undefined : { path, external: true },
         );
       },

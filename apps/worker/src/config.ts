@@ -17,12 +17,16 @@ const schema = z
     /** Lower-case letters, digits and dashes; also the prefix of the host's queues. */
     OFFSHOOT_HOST_ID: hostIdSchema.default('local'),
     OFFSHOOT_HOST_NAME: z.string().min(1).max(80).default(hostname()),
-    OFFSHOOT_HOST_KIND: z.enum(hypervisorKinds).default('libvirt'),
+    OFFSHOOT_HOST_KIND: z
+      .enum(hypervisorKinds, { error: `OFFSHOOT_HOST_KIND is ${hypervisorKinds.join(' or ')}.` })
+      .default('libvirt'),
     OFFSHOOT_LIBVIRT_URI: z.string().min(1).default('qemu:///system'),
     OFFSHOOT_STORE: z
       .string({ error: 'Set OFFSHOOT_STORE to the folder for disks.' })
       .startsWith('/', 'OFFSHOOT_STORE is an absolute path.'),
-    OFFSHOOT_ACCELERATOR: z.enum(['kvm', 'tcg']).default('tcg'),
+    OFFSHOOT_ACCELERATOR: z
+      .enum(['kvm', 'tcg'], { error: 'OFFSHOOT_ACCELERATOR is kvm or tcg.' })
+      .default('tcg'),
     OFFSHOOT_LANES_INTERACTIVE: count(4),
     OFFSHOOT_LANES_BULK: count(1),
     /** A host reached over SSH: [user@]host[:port]. Unset: this machine. */
@@ -69,7 +73,10 @@ export type WorkerConfig = z.infer<typeof schema>;
 export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
   const parsed = schema.safeParse(env);
   if (parsed.success) return parsed.data;
-  const sentences = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
+  const sentences = parsed.error.issues.map((issue) => {
+    const name = issue.path.join('.');
+    return issue.message.includes(name) ? issue.message : `${name}: ${issue.message}`;
+  });
   throw new OffshootError('invalid-input', {
     publicMessage: sentences.join(' '),
     field: String(parsed.error.issues[0]?.path[0] ?? ''),

@@ -97,9 +97,7 @@ async function makeAgain(tx: Tx, userId: string | null, found: Found): ReturnTyp
         return makeClones(tx, userId, { ...first, names: followers.map((follower) => follower.name) }, null);
       return { events: [], ...(await makeGuestOperation(tx, request.guestId, request)) };
     }
-    case 'start':
-    case 'stop':
-    case 'delete': {
+    default: {
       if (found.guestId === null)
         throw new OffshootError('not-found', {
           publicMessage: 'That guest does not exist any more.',

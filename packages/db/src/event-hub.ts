@@ -2,7 +2,7 @@
 import type { StreamEvent } from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import type { Db } from './client.ts';
-import { latestEventId, readLog, type EventFilter, type LoggedEvent } from './events.ts';
+import { latestEventId, readLog, type EventFilter, type LoggedEvent } from './event-log.ts';
 import { listen } from './listen.ts';
 import { isDatabaseAway } from './transaction.ts';
 

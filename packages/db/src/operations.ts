@@ -13,19 +13,8 @@ export {
   requestStop,
 } from './guest-requests.ts';
 export { requestCancel, requestRetry } from './cancel.ts';
-export {
-  claim,
-  giveBack,
-  heartbeat,
-  listRunnable,
-  markStale,
-  savePlan,
-  viewOf,
-  watchCancels,
-  CLAIM_EXPIRES_SECONDS,
-  type Claim,
-  type HeldOperation,
-} from './claims.ts';
+export { claim, markStale, savePlan, viewOf, CLAIM_EXPIRES_SECONDS, type Claim } from './claims.ts';
+export { giveBack, heartbeat, listRunnable, watchCancels, type HeldOperation } from './keeping.ts';
 export { finish } from './finish.ts';
 export { resolveRequest, resolveSource } from './resolve.ts';
 export { newId } from './transaction.ts';

@@ -58,7 +58,7 @@ async function resolve(
       );
       return { kind: 'delete', guest: await guestRef(db, held.guestId), owned: rows[0]?.ownedFiles ?? [] };
     }
-    case 'remove-base':
+    default:
       return { kind: 'remove-base', label: held.title, base: await baseById(db, request.baseId) };
   }
 }

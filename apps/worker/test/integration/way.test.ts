@@ -139,7 +139,7 @@ describe('the whole way', () => {
       clone(rig, 'full', ['once-1'], { idempotencyKey }),
     ]);
     expect(new Set(twice.map((batch) => batch.batchId)).size).toBe(1);
-    expect(twice.map((batch) => batch.repeated).toSorted()).toEqual([false, true]);
+    expect(twice.filter((batch) => batch.repeated)).toHaveLength(1);
     const both = await Promise.allSettled([clone(rig, 'full', ['mine-1']), clone(rig, 'full', ['mine-1'])]);
     expect(both.map((one) => one.status).toSorted()).toEqual(['fulfilled', 'rejected']);
     expect(both.find((one) => one.status === 'rejected')?.reason).toMatchObject({

@@ -4,13 +4,12 @@
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-// Declares what the run's global setup provides.
-import type {} from '@offshoot/db/testing/global-setup';
 import { openDatabase, type Db } from '@offshoot/db/client';
 import { freshDatabase } from '@offshoot/db/testing/postgres';
 import { openQueues, type Queues } from '@offshoot/queue/jobs';
 import { startRedis, type TestRedis } from '@offshoot/queue/testing/redis';
 
+export type { PostgresUrl } from '@offshoot/db/testing/global-setup';
 export { startPostgres, type TestServer } from '@offshoot/db/testing/postgres';
 export { startRedis, type TestRedis } from '@offshoot/queue/testing/redis';
 

@@ -8,6 +8,9 @@ declare module 'vitest' {
   }
 }
 
+/** Importing this type brings the declaration above along. */
+export type PostgresUrl = string;
+
 /** vitest `globalSetup`: starts the run's PostgreSQL and provides its address as `postgresUrl`. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const server = await serverForRun();
