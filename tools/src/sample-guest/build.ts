@@ -56,13 +56,18 @@ async function builderVersion(): Promise<string> {
 }
 
 async function build(image: string, onLine: (line: string) => void): Promise<void> {
-  const building = execa('bash', [join(here, 'build.sh'), image], { stdin: 'ignore', env: { LC_ALL: 'C' }, reject: false });
+  const building = execa('bash', [join(here, 'build.sh'), image], {
+    stdin: 'ignore',
+    env: { LC_ALL: 'C' },
+    reject: false,
+  });
   for await (const line of building) onLine(line);
   const { failed, stderr } = await building;
   if (!failed) return;
   throw new OffshootError('command-failed', {
     publicMessage: `The sample guest could not be built: ${lastLines(stderr.trim(), 3)}`,
-    remedy: 'Check that apt works on this machine (apt-get update) and that there is 300 MB of free space, then start again.',
+    remedy:
+      'Check that apt works on this machine (apt-get update) and that there is 300 MB of free space, then start again.',
     context: { stderr },
   });
 }
