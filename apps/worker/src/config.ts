@@ -12,8 +12,12 @@ const simulatedSchema: z.ZodType<SimulatedConfig> = z.looseObject({});
 
 const schema = z
   .object({
-    DATABASE_URL: z.string({ error: 'Set DATABASE_URL to the PostgreSQL to use.' }).min(1),
-    REDIS_URL: z.string({ error: 'Set REDIS_URL to the Redis to use.' }).min(1),
+    DATABASE_URL: z
+      .string({ error: 'Set DATABASE_URL to the PostgreSQL to use.' })
+      .regex(/^postgres(?:ql)?:\/\//, 'DATABASE_URL begins with postgresql://.'),
+    REDIS_URL: z
+      .string({ error: 'Set REDIS_URL to the Redis to use.' })
+      .regex(/^(?:rediss?|unix):\/\//, 'REDIS_URL begins with redis://, rediss:// or unix://.'),
     /** Lower-case letters, digits and dashes; also the prefix of the host's queues. */
     OFFSHOOT_HOST_ID: hostIdSchema.default('local'),
     OFFSHOOT_HOST_NAME: z.string().min(1).max(80).default(hostname()),

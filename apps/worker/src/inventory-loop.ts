@@ -4,6 +4,7 @@ import type { Db } from '@offshoot/db/client';
 import { reportHost, syncGuests } from '@offshoot/db/inventory';
 import type { Logger } from 'pino';
 import type { ServedHost } from './host.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { every } from './upkeep.ts';
 
 const INTERVAL_MS = 5000;
@@ -11,6 +12,9 @@ const INTERVAL_MS = 5000;
 const PATIENCE_MS = 15_000;
 /** Changes that come together are read together, milliseconds. */
 const SETTLE_MS = 150;
+
+/** Pause before watching again, milliseconds. */
+const WATCH_AGAIN_MS = 1000;
 
 export interface InventoryLoop {
   /** Something changed: look soon. */
@@ -56,11 +60,14 @@ export function keepInventory(
   return { changed, now: loop.now };
 }
 
+/** Watches until the signal aborts; begins again when the hypervisor's daemon restarts. */
 async function watch(host: ServedHost, changed: () => void, signal: AbortSignal, log: Logger): Promise<void> {
-  try {
-    await host.driver.watch(changed, signal);
-  } catch (error) {
-    if (!signal.aborted)
-      log.warn({ err: error }, 'watching the host ended; its guests are still read every few seconds');
+  while (!signal.aborted) {
+    try {
+      await host.driver.watch(changed, signal);
+    } catch (error) {
+      if (!signal.aborted) log.warn({ err: error }, 'watching the host ended; beginning again');
+    }
+    await sleep(WATCH_AGAIN_MS, undefined, { ref: false });
   }
 }
