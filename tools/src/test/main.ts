@@ -1,8 +1,10 @@
 /** `npm test [-- --only SUITE[,SUITE]]`: runs everything, sums it; the last line is the sum, alone. */
 import { execa } from 'execa';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { useLibvirt } from './libvirt.ts';
+import { startLibvirt } from '../start/libvirt.ts';
 import { runnersOf, suites, type Suite } from './runners.ts';
 import { addTallies, check, type Tally } from './tally.ts';
 
@@ -26,6 +28,18 @@ async function generate(): Promise<void> {
   });
 }
 
+/** The system's libvirt, started where none runs and then stopped again. Others than root use their own, if any. */
+async function useLibvirt(): Promise<() => Promise<void>> {
+  if (process.getuid?.() !== 0) return () => Promise.resolve();
+  const logs = await mkdtemp(join(tmpdir(), 'offshoot-libvirt-'));
+  const libvirt = await startLibvirt({ isRoot: true, logs, say: (line) => console.log(line) });
+  return async () => {
+    await libvirt.restore();
+    for (const service of libvirt.services) await service.stop();
+    await rm(logs, { recursive: true, force: true });
+  };
+}
+
 async function runAll(wanted: readonly Suite[]): Promise<Tally> {
   await generate();
   const libvirt =
@@ -41,7 +55,7 @@ async function runAll(wanted: readonly Suite[]): Promise<Tally> {
       report(runner.name, tally, (performance.now() - began) / 1000);
     }
   } finally {
-    await libvirt?.stop();
+    await stopLibvirt?.();
   }
   if (tallies.length === 0) tallies.push(check('no runner', false, 'Not one test was found.'));
   return addTallies(tallies);

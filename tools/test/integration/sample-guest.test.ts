@@ -45,7 +45,7 @@ async function boot(firmware: keyof typeof firmwares): Promise<{ name: string; s
   const definition = join(folder, `${name}.xml`);
   await writeFile(
     definition,
-    `<domain type='qemu'><name>${name}</name><memory unit='MiB'>128</memory><vcpu>1</vcpu>${firmwares[firmware]}<features><acpi/></features><devices>
+    `<domain type='qemu'><name>${name}</name><memory unit='MiB'>${firmware === 'UEFI' ? 192 : 128}</memory><vcpu>1</vcpu>${firmwares[firmware]}<features><acpi/></features><devices>
      <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='${disk}'/><target dev='vda' bus='virtio'/></disk>
      <interface type='user'><model type='virtio'/></interface><serial type='file'><source path='${serial}'/></serial>
      <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
