@@ -42,7 +42,7 @@ async function useLibvirt(): Promise<() => Promise<void>> {
 
 async function runAll(wanted: readonly Suite[]): Promise<Tally> {
   await generate();
-  const libvirt =
+  const stopLibvirt =
     wanted.includes('integration') || wanted.includes('browser') ? await useLibvirt() : undefined;
   const tallies: Tally[] = [];
   try {
