@@ -1,0 +1,16 @@
+import type { Bench } from '../result.ts';
+import { eventLatency } from './event-latency.ts';
+import { fullClone } from './full-clone.ts';
+import { fullCloneReflink } from './full-clone-reflink.ts';
+import { linked30, linkedOne } from './linked.ts';
+import { subscribers1000 } from './subscribers.ts';
+
+/** Every bench, in the order they run. */
+export const benches: readonly Bench[] = [
+  fullClone,
+  fullCloneReflink,
+  linked30,
+  linkedOne,
+  eventLatency,
+  subscribers1000,
+];

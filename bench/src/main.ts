@@ -1,0 +1,40 @@
+/** `npm run bench [-- --only ID[,ID]] [--json FILE] [--runs N]`: measures Offshoot against what a user would otherwise run. */
+import { writeFile } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+import { benches } from './benches/all.ts';
+import { openLab } from './lab.ts';
+import type { BenchResult } from './result.ts';
+import { comparisonTable } from './table.ts';
+
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string' },
+    json: { type: 'string', default: 'bench-results.json' },
+    runs: { type: 'string', default: '5' },
+  },
+});
+const wanted = values.only?.split(',').map((id) => id.trim());
+const unknown = wanted?.filter((id) => !benches.some((bench) => bench.id === id)) ?? [];
+const runs = Number(values.runs);
+if (unknown.length > 0) {
+  console.error(
+    `There is no bench ${unknown.join(', ')}. There are: ${benches.map((bench) => bench.id).join(', ')}.`,
+  );
+  process.exitCode = 2;
+} else if (!Number.isInteger(runs) || runs < 1) {
+  console.error('--runs takes a whole number from 1.');
+  process.exitCode = 2;
+} else {
+  const lab = await openLab(runs);
+  const results: BenchResult[] = [];
+  try {
+    for (const bench of benches.filter(({ id }) => wanted?.includes(id) ?? true)) {
+      console.error(`\n${bench.id}: ${bench.title}`);
+      results.push(await bench.run(lab));
+      await writeFile(values.json, `${JSON.stringify(results, null, 2)}\n`);
+    }
+  } finally {
+    await lab.close();
+  }
+  console.log(`\n${comparisonTable(results)}\n\nWritten to ${values.json}.`);
+}
