@@ -101,8 +101,8 @@ function withStep(
 }
 
 /** The list with the one operation patched in place; the same list when it holds no such operation. */
-export function patchList<T extends OperationView>(
-  list: readonly T[],
+export function patchList(
+  list: readonly OperationView[],
   id: string,
   data: OperationEventData,
   at: string,

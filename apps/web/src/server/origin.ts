@@ -18,6 +18,8 @@ export function isOwnOrigin(headers: Headers, url: string, trusted: readonly str
   const site = headers.get('sec-fetch-site');
   const origin = headers.get('origin');
   if (origin === null) return site === null || site === 'same-origin' || site === 'none';
+  // A page with a strict referrer policy hides its origin; the browser still vouches for the site.
+  if (origin === 'null') return site === 'same-origin';
   if (trusted.includes(origin)) return true;
   const own = requestOrigin(headers, url);
   if (own === undefined) return false;

@@ -44,7 +44,7 @@ export function AccountPage() {
             Sign out here
           </Button>
         </Group>
-        <Text size="sm" mt="xs" role="status" c="dimmed" mih={22}>
+        <Text component="output" display="block" size="sm" mt="xs" c="dimmed" mih={22}>
           {others.isSuccess
             ? 'Every other session is ended.'
             : others.error
@@ -110,7 +110,7 @@ function PasswordForm({ needsOld, hasPassword }: { needsOld: boolean; hasPasswor
           withAsterisk={false}
         />
         <Group justify="space-between">
-          <Text size="sm" role="status">
+          <Text component="output" size="sm">
             {choose.isSuccess ? 'The password is set.' : ''}
           </Text>
           <Button type="submit" loading={choose.isPending}>

@@ -1,6 +1,6 @@
 import { Center, Group, Paper, Title } from '@mantine/core';
 import type { ReactNode } from 'react';
-import { Mark } from '../shell/Frame.tsx';
+import { Mark } from '../shell/Mark.tsx';
 
 export function SignInFrame({ title, children }: { title: string; children: ReactNode }) {
   return (

@@ -28,7 +28,7 @@ export function KindField({
       label="Kind"
       labelProps={{ fw: 600, mb: 4 }}
       value={value}
-      onChange={(mode) => onChange(mode as CloneMode)}
+      onChange={(mode) => onChange(mode)}
     >
       <Stack gap={8}>
         {kinds.map(({ mode, name, means }) => {

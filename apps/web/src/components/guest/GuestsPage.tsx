@@ -187,7 +187,7 @@ function SelectionBar({
     <Group gap="xs" mb="xs" h={30}>
       <Box visibleFrom="xs">
         <Text size="sm" c="dimmed" w={92}>
-          {none ? 'Select to act' : `${count(selected.length, 'guest')}`}
+          {none ? 'Select to act' : count(selected.length, 'guest')}
         </Text>
       </Box>
       <Button

@@ -117,7 +117,7 @@ function Machine({ host }: { host: HostView }) {
             {host.guests.total}, {host.guests.running} running
           </Link>,
         ],
-        ['Worker', `${host.workerVersion ?? 'unknown version'}`],
+        ['Worker', host.workerVersion ?? 'unknown version'],
         ['Heard from', <Ago key="s" at={host.lastSeenAt} />],
       ]}
     />

@@ -18,17 +18,12 @@ import {
 import { useDisclosure } from '@mantine/hooks';
 import { spotlight } from '@mantine/spotlight';
 import {
-  IconActivity,
-  IconDeviceDesktop,
   IconKeyboard,
-  IconLayoutDashboard,
   IconLogout,
   IconMoon,
   IconPlus,
   IconRefresh,
   IconSearch,
-  IconServer,
-  IconStack2,
   IconSun,
   IconUser,
 } from '@tabler/icons-react';
@@ -38,15 +33,9 @@ import type { ReactNode } from 'react';
 import { signOut } from '../../lib/session.ts';
 import { HelpSheet, Keyboard } from './Keyboard.tsx';
 import { useConnection } from './Live.tsx';
+import { Mark } from './Mark.tsx';
+import { pages } from './pages.ts';
 import { Palette } from './Palette.tsx';
-
-export const pages = [
-  { href: '/', label: 'Overview', icon: IconLayoutDashboard, key: 'o' },
-  { href: '/guests', label: 'Guests', icon: IconDeviceDesktop, key: 'g' },
-  { href: '/templates', label: 'Templates', icon: IconStack2, key: 't' },
-  { href: '/operations', label: 'Operations', icon: IconActivity, key: 'p' },
-  { href: '/hosts', label: 'Hosts', icon: IconServer, key: 'h' },
-] as const;
 
 /** Everything around a page: where one can go, search, the one main action, who one is. */
 export function Frame({ user, children }: { user: { name: string; email: string }; children: ReactNode }) {
@@ -212,23 +201,14 @@ function Reconnecting() {
   if (connection === 'live') return null;
   return (
     <Tooltip label="What you see may be a little old. It catches up by itself.">
-      <Group gap={6} wrap="nowrap" role="status" style={{ color: 'var(--state-attention)', fontSize: 13 }}>
+      <Group
+        gap={6}
+        wrap="nowrap"
+        component="output"
+        style={{ color: 'var(--state-attention)', fontSize: 13 }}
+      >
         <IconRefresh size={15} className="turning" aria-hidden /> <span>Reconnecting…</span>
       </Group>
     </Tooltip>
-  );
-}
-
-/** A branch off a trunk. */
-export function Mark({ size = 24 }: { size?: number }) {
-  return (
-    <svg width={size} height={size} viewBox="0 0 32 32" aria-hidden>
-      <rect width="32" height="32" rx="7" fill="#4a3bc0" />
-      <g fill="none" stroke="#fff" strokeWidth="2.6" strokeLinecap="round">
-        <path d="M10 25V7" />
-        <path d="M10 19c8 0 12-3 12-9" />
-      </g>
-      <circle cx="22" cy="8.5" r="2.6" fill="#fff" />
-    </svg>
   );
 }

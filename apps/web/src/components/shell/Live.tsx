@@ -101,7 +101,7 @@ export function LiveProvider({ cursor, children }: { cursor: string | null; chil
   return (
     <LiveContext.Provider value={connection}>
       {children}
-      <VisuallyHidden role="status" aria-live="polite">
+      <VisuallyHidden component="output" aria-live="polite">
         {announcement}
       </VisuallyHidden>
     </LiveContext.Provider>

@@ -7,7 +7,7 @@ import { IconDeviceDesktop, IconPlus, IconSearch, IconStack2 } from '@tabler/ico
 import { useRouter } from 'next/navigation';
 import { useState } from 'react';
 import { useTRPC } from '../../lib/trpc.ts';
-import { pages } from './Frame.tsx';
+import { pages } from './pages.ts';
 
 /** Ctrl+K: pages, guests and templates by name. */
 export function Palette() {

@@ -2,7 +2,7 @@ import { Button, Text } from '@mantine/core';
 import type { Metadata } from 'next';
 import { SignInFrame } from '../../../components/account/SignInFrame.tsx';
 
-export const metadata: Metadata = { title: 'Sign in', referrer: 'no-referrer' };
+export const metadata: Metadata = { title: 'Sign in' };
 
 /** Opening the link changes nothing, so that a preview of it can't use it up; pressing the button does. */
 export default async function Page({
@@ -18,7 +18,7 @@ export default async function Page({
       </Text>
       <form method="post" action="/api/login-link">
         <input type="hidden" name="token" value={typeof token === 'string' ? token : ''} />
-        <Button type="submit" fullWidth autoFocus>
+        <Button type="submit" fullWidth>
           Sign in
         </Button>
       </form>

@@ -1,0 +1,157 @@
+/**
+ * `tsx apps/web/test/look.ts FOLDER`: pictures of every page in two widths and both schemes, of a portal with a
+ * simulated host. Build the web first. Also says which pages scroll sideways or log an error.
+ */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
+import { startStack } from './support/stack.ts';
+
+const folder = process.argv[2] ?? '/tmp/offshoot-look';
+await mkdir(folder, { recursive: true });
+const stack = await startStack({ seed: 7, guests: 14, timeFactor: 1 });
+const browser = await chromium.launch({
+  executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
+  args: ['--no-sandbox', '--disable-background-networking', '--disable-quic'],
+});
+const problems: string[] = [];
+
+try {
+  const storage = await signIn(browser);
+  const seeded = await seed(storage);
+  for (const width of [1440, 390]) {
+    for (const scheme of ['light', 'dark'] as const) {
+      const context = await browser.newContext({
+        storageState: storage,
+        viewport: { width, height: width === 1440 ? 900 : 844 },
+        colorScheme: scheme,
+      });
+      for (const [name, path] of Object.entries(seeded))
+        await look(context, `${name}-${width}-${scheme}`, path);
+      await context.close();
+    }
+  }
+} finally {
+  await browser.close();
+  await stack.close();
+}
+for (const problem of problems) console.log(problem);
+console.log(`${folder}: ${problems.length} problems`);
+
+async function signIn(browser: Browser) {
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
+  const page = await context.newPage();
+  await page.goto(stack.url);
+  await page.screenshot({ path: join(folder, 'login.png') });
+  await page.goto(stack.url + (await stack.loginLink()));
+  await page.screenshot({ path: join(folder, 'login-link.png') });
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('heading', { name: 'Account' }).waitFor();
+  await page.screenshot({ path: join(folder, 'welcome.png') });
+  const state = await context.storageState();
+  await context.close();
+  return state;
+}
+
+type State = Awaited<ReturnType<typeof signIn>>;
+
+async function call(
+  page: Page,
+  path: string,
+  input: object,
+  type: 'query' | 'mutation' = 'query',
+): Promise<unknown> {
+  const response = await page.request.post(`${stack.url}/api/trpc/${path}`, {
+    data: input,
+    headers: { origin: stack.url },
+  });
+  const body = (await response.json()) as { result?: { data: unknown }; error?: { message: string } };
+  if (!body.result) throw new Error(`${path} (${type}): ${body.error?.message ?? response.status()}`);
+  return body.result.data;
+}
+
+/** Some templates and clones made through the API, one copy left running; answers the pages to look at. */
+async function seed(storage: State): Promise<Record<string, string>> {
+  const context = await browser.newContext({ storageState: storage });
+  const page = await context.newPage();
+  const key = (): string => crypto.randomUUID();
+  const guests = (await call(page, 'guest.list', {})) as {
+    guests: { id: string; name: string; state: string }[];
+  };
+  const guest = guests.guests.find(({ state }) => state === 'stopped') ?? guests.guests[0];
+  if (!guest) throw new Error('the simulated host has no guest');
+  const captured = (await call(
+    page,
+    'operation.create.capture',
+    {
+      idempotencyKey: key(),
+      guestId: guest.id,
+      template: { name: 'debian-12', description: 'Debian 12 with a guest agent' },
+    },
+    'mutation',
+  )) as { operationIds: string[] };
+  await ended(page, captured.operationIds[0] ?? '');
+  const [template] = (await call(page, 'template.list', {})) as { id: string; versions: { id: string }[] }[];
+  const versionId = template?.versions[0]?.id ?? '';
+  const clone = async (mode: string, names: string[]) =>
+    (await call(
+      page,
+      'operation.create.clone',
+      {
+        idempotencyKey: key(),
+        request: { source: { type: 'template', versionId }, mode, names, options: {} },
+      },
+      'mutation',
+    )) as { batchId: string; operationIds: string[] };
+  const done = await clone('linked', ['web-1', 'web-2', 'web-3']);
+  for (const id of done.operationIds) await ended(page, id);
+  const full = await clone('full', ['db-1', 'db-2', 'db-3']);
+  const fresh = (await call(page, 'guest.list', { search: 'web-1' })) as typeof guests;
+  await context.close();
+  return {
+    overview: '/',
+    guests: '/guests',
+    guest: `/guests/${fresh.guests[0]?.id ?? ''}`,
+    templates: '/templates',
+    template: `/templates/${template?.id ?? ''}`,
+    clone: `/clone?source=template:${versionId}`,
+    'clone-guest': `/clone?source=guest:${guest.id}`,
+    operations: '/operations',
+    'operation-running': `/operations/${full.operationIds[0] ?? ''}`,
+    'operation-queued': `/operations/${full.operationIds[2] ?? ''}`,
+    'operation-finished': `/operations/${done.operationIds[0] ?? ''}`,
+    batch: `/operations/batch/${full.batchId}`,
+    hosts: '/hosts',
+    host: '/hosts/sim-1',
+    account: '/account',
+    'not-found': '/nothing',
+  };
+}
+
+async function ended(page: Page, id: string): Promise<void> {
+  const deadline = Date.now() + 90_000;
+  for (;;) {
+    const { state } = (await call(page, 'operation.get', { id })) as { state: string };
+    if (['finished', 'failed', 'cancelled', 'stale'].includes(state)) return;
+    if (Date.now() > deadline) throw new Error(`operation ${id} is still ${state}`);
+    await page.waitForTimeout(150);
+  }
+}
+
+async function look(context: BrowserContext, name: string, path: string): Promise<void> {
+  const page = await context.newPage();
+  page.on('console', (message) => {
+    if (message.type() === 'error' && !message.text().includes('404'))
+      problems.push(`${name}: ${message.text()}`);
+  });
+  page.on('pageerror', (error) => problems.push(`${name}: ${error.message}`));
+  await page.goto(stack.url + path);
+  await page.locator('h1').first().waitFor();
+  await page.waitForTimeout(900);
+  const sideways = await page.evaluate(
+    () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+  );
+  if (sideways > 0) problems.push(`${name}: scrolls ${sideways} px sideways`);
+  await page.screenshot({ path: join(folder, `${name}.png`) });
+  await page.close();
+}
