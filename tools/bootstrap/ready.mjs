@@ -54,6 +54,7 @@ export const benchPackages = ['virtinst', 'xfsprogs'];
 export function ensureReady({ packages }) {
   requireNode();
   ensureNpm();
+  ensureGenerated();
   ensurePackages(packages);
 }
 
@@ -89,6 +90,23 @@ function ensureNpm() {
       1,
     );
   }
+  writeFileSync(marker, wanted);
+}
+
+/** Code made from the database's schema is not in the repository, and everything imports it. */
+function ensureGenerated() {
+  const folder = join(root, 'packages/db/src/generated');
+  const marker = join(folder, '.made-from');
+  const schema = readFileSync(join(root, 'packages/db/prisma/schema.prisma'));
+  const wanted = createHash('sha256').update(schema).digest('hex');
+  if (existsSync(marker) && readFileSync(marker, 'utf8') === wanted) return;
+  const done = spawnSync('npm', ['run', 'generate', '--silent', '--workspace', '@offshoot/db'], {
+    cwd: root,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  if (done.status !== 0)
+    throw new Stop(`The database client could not be generated:\n${done.stdout}${done.stderr}`, 1);
   writeFileSync(marker, wanted);
 }
 

@@ -1,5 +1,4 @@
 /** `npm test [-- --only SUITE[,SUITE]]`: runs everything, sums it; the last line is the sum, alone. */
-import { execa } from 'execa';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,8 +6,6 @@ import { parseArgs } from 'node:util';
 import { startLibvirt } from '../start/libvirt.ts';
 import { runnersOf, suites, type Suite } from './runners.ts';
 import { addTallies, check, type Tally } from './tally.ts';
-
-const root = join(import.meta.dirname, '../../..');
 
 function wantedSuites(): Suite[] {
   const { values } = parseArgs({ options: { only: { type: 'string' } } });
@@ -18,14 +15,6 @@ function wantedSuites(): Suite[] {
   if (unknown.length > 0)
     throw new Error(`There is no suite ${unknown.join(', ')}. There are: ${suites.join(', ')}.`);
   return suites.filter((suite) => names.includes(suite));
-}
-
-/** Generated code is not in the repository; types and tests need it. */
-async function generate(): Promise<void> {
-  await execa('npm', ['run', 'generate', '--workspace', '@offshoot/db', '--silent'], {
-    cwd: root,
-    stdin: 'ignore',
-  });
 }
 
 /** The system's libvirt, started where none runs and then stopped again. Others than root use their own, if any. */
@@ -41,7 +30,6 @@ async function useLibvirt(): Promise<() => Promise<void>> {
 }
 
 async function runAll(wanted: readonly Suite[]): Promise<Tally> {
-  await generate();
   const stopLibvirt =
     wanted.includes('integration') || wanted.includes('browser') ? await useLibvirt() : undefined;
   const tallies: Tally[] = [];
