@@ -3,6 +3,7 @@ import type { HypervisorKind } from '../contract.ts';
 import type { Driver } from '../driver.ts';
 import { OffshootError } from '../errors.ts';
 import type { Shell } from '../shell/shell.ts';
+import { libvirtDriver } from './libvirt/driver.ts';
 import { configuredSimulation, type SimulatedConfig } from './simulated/config.ts';
 
 export interface DriverConfig {
@@ -28,7 +29,8 @@ export const makeDriver: DriverFactory = (config, shell) => {
   switch (config.kind) {
     case 'simulated':
       return configuredSimulation(config.store, config.simulated ?? {}, shell);
-    // The libvirt driver is wired in here: `case 'libvirt': return libvirtDriver(config, shell);`
+    case 'libvirt':
+      return libvirtDriver(config, shell);
     default:
       throw new OffshootError('not-found', {
         publicMessage: `There is no driver for hosts of the kind ${config.kind}.`,

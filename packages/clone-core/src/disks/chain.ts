@@ -1,0 +1,153 @@
+/** Backing chains of disk files, as `qemu-img info` reads them. */
+import { z } from 'zod';
+import { OffshootError } from '../errors.ts';
+import type { Shell } from '../shell/shell.ts';
+
+export interface ChainFile {
+  path: string;
+  format: string;
+  virtualBytes: number;
+  /** Apparent size, bytes. */
+  size: number;
+  allocated: number;
+  modifiedMs: number;
+  /** qcow2 with its content in another file. */
+  externalData: boolean;
+}
+
+const infoSchema = z.array(
+  z.object({
+    filename: z.string(),
+    format: z.string(),
+    'virtual-size': z.number(),
+    'actual-size': z.number().optional(),
+    encrypted: z.boolean().optional(),
+    'backing-filename': z.string().optional(),
+    'full-backing-filename': z.string().optional(),
+    'format-specific': z.object({ data: z.record(z.string(), z.unknown()).optional() }).optional(),
+  }),
+);
+type Info = z.infer<typeof infoSchema>[number];
+
+export interface ChainQuery {
+  path: string;
+  /** As the definition says; undefined lets QEMU probe (only for images that a person named to import). */
+  format?: string;
+  /** For messages: "disk vda of web". */
+  label: string;
+}
+
+/**
+ * All files that the content of a disk is in, the active one first. Reads without locks (`-U`): only headers are read.
+ * Throws `source-unreadable` (missing, a directory, no permission, not an image), `broken-chain` (a backing file is
+ * gone), `source-encrypted`.
+ */
+export async function readChain(shell: Shell, query: ChainQuery, signal: AbortSignal): Promise<ChainFile[]> {
+  const stat = await shell.stat(query.path);
+  if (!stat)
+    throw unreadable(
+      query,
+      `Its file ${query.path} is missing`,
+      'Put the file back, or clone another guest.',
+    );
+  if (stat.type === 'directory')
+    throw unreadable(
+      query,
+      `${query.path} is a directory, not a disk file`,
+      'Correct the guest’s definition.',
+    );
+  if (stat.type === 'other')
+    throw unreadable(
+      query,
+      `${query.path} is neither a file nor a block device`,
+      'Correct the guest’s definition.',
+    );
+  if (stat.type === 'block') {
+    throw new OffshootError('unsupported-disk', {
+      publicMessage: `The ${query.label} is a raw block device (${query.path}).`,
+      remedy: 'Copy it into an image file (qemu-img convert) and give the guest that instead.',
+      field: 'source',
+    });
+  }
+  const infos = await imageInfo(shell, query, signal);
+  return Promise.all(
+    infos.map(async (info, index) => {
+      refuseEncrypted(info, query);
+      const file = index === 0 ? stat : await shell.stat(info.filename);
+      if (!file) throw broken(query, info.filename);
+      return {
+        path: info.filename,
+        format: info.format,
+        virtualBytes: info['virtual-size'],
+        size: file.type === 'block' ? info['virtual-size'] : file.size,
+        allocated: file.type === 'block' ? info['virtual-size'] : file.allocated,
+        modifiedMs: file.type === 'block' ? 0 : file.modifiedMs,
+        externalData: info['format-specific']?.data?.['data-file'] !== undefined,
+      };
+    }),
+  );
+}
+
+async function imageInfo(shell: Shell, query: ChainQuery, signal: AbortSignal): Promise<Info[]> {
+  const argv = ['qemu-img', 'info', '-U', '--backing-chain', '--output=json'];
+  if (query.format !== undefined) argv.push('-f', query.format);
+  try {
+    const { stdout } = await shell.run([...argv, '--', query.path], { signal });
+    return infoSchema.parse(JSON.parse(stdout));
+  } catch (thrown) {
+    if (!(thrown instanceof OffshootError) || thrown.code !== 'command-failed') throw thrown;
+    const said = String(thrown.context['stderr'] ?? '');
+    const missing = missingBacking(said, query.path);
+    if (missing !== undefined) throw broken(query, missing, thrown);
+    throw unreadable(
+      query,
+      `Its file ${query.path} can’t be read as ${query.format ?? 'a disk image'}`,
+      'See that it is an image of that format and that the worker may read it.',
+      thrown,
+    );
+  }
+}
+
+/** "Could not open '/x/base.qcow2': No such file or directory", of another file than the disk's own. */
+function missingBacking(stderr: string, own: string): string | undefined {
+  for (const found of stderr.matchAll(/Could not open '([^']+)'/g)) {
+    const path = found[1];
+    if (path !== undefined && path !== own) return path;
+  }
+  return /backing file/i.test(stderr) ? 'of its chain' : undefined;
+}
+
+function refuseEncrypted(info: Info, query: ChainQuery): void {
+  if (
+    info.format !== 'luks' &&
+    info.encrypted !== true &&
+    info['format-specific']?.data?.['encrypt'] === undefined
+  )
+    return;
+  throw new OffshootError('source-encrypted', {
+    publicMessage: `The ${query.label} is encrypted (${info.filename}); a clone could not be opened without its secret.`,
+    remedy: 'Clone a guest whose disks are not encrypted by the host, or decrypt a copy first.',
+    field: 'source',
+    context: { path: info.filename, format: info.format },
+  });
+}
+
+function broken(query: ChainQuery, missing: string, cause?: unknown): OffshootError {
+  return new OffshootError('broken-chain', {
+    publicMessage: `The ${query.label} stands on a file that is missing: ${missing}.`,
+    remedy: 'Put that file back where it was, then retry.',
+    field: 'source',
+    context: { path: query.path, missing },
+    cause,
+  });
+}
+
+function unreadable(query: ChainQuery, what: string, remedy: string, cause?: unknown): OffshootError {
+  return new OffshootError('source-unreadable', {
+    publicMessage: `The ${query.label} can’t be read. ${what}.`,
+    remedy,
+    field: 'source',
+    context: { path: query.path },
+    cause,
+  });
+}

@@ -1,0 +1,68 @@
+/** All definitions of the host, read in one process and kept while they do not change. */
+import { OffshootError } from '../../errors.ts';
+import { readDomain, type Domain } from './domain-read.ts';
+import { memo } from './memo.ts';
+import type { Virsh } from './virsh.ts';
+
+/** A definition may change without an event reaching us: read again after this, milliseconds. */
+const STALE_MS = 30_000;
+/** Definitions asked for in one process. */
+const BATCH = 200;
+
+export interface Definitions {
+  /** Names of all guests, at most 1 s old. */
+  names(): Promise<string[]>;
+  /** Of all guests, by UUID; a guest that can't be read is left out. `fresh`: none of them remembered. */
+  all(signal: AbortSignal, fresh?: boolean): Promise<Map<string, Domain>>;
+  /** Something happened to this guest, or to any: read again next time. */
+  changed(uuid?: string): void;
+}
+
+export function definitions(virsh: Virsh): Definitions {
+  const kept = new Map<string, { domain: Domain; at: number }>();
+  const never = new AbortController().signal;
+  const listed = memo(1000, async () => parseList(await virsh.run(['list', '--all', '--uuid', '--name'])));
+  const read = async (signal: AbortSignal, fresh: boolean): Promise<Map<string, Domain>> => {
+    const guests = fresh
+      ? parseList(await virsh.run(['list', '--all', '--uuid', '--name'], { signal }))
+      : await listed();
+    const now = performance.now();
+    const uuids = guests.map((guest) => guest.uuid);
+    const wanted = uuids.filter((uuid) => fresh || now - (kept.get(uuid)?.at ?? -Infinity) > STALE_MS);
+    for (let at = 0; at < wanted.length; at += BATCH) {
+      const out = await virsh.batch(
+        wanted.slice(at, at + BATCH).map((uuid) => ['dumpxml', '--inactive', uuid]),
+        signal,
+      );
+      for (const xml of out.match(/<domain type=[\s\S]*?\n<\/domain>/g) ?? []) remember(kept, xml, now);
+    }
+    for (const uuid of kept.keys()) if (!uuids.includes(uuid)) kept.delete(uuid);
+    return new Map([...kept].map(([uuid, { domain }]) => [uuid, domain]));
+  };
+  return {
+    names: async () => (await listed()).map((guest) => guest.name),
+    all: (signal, fresh = false) => read(fresh ? signal : never, fresh),
+    changed: (uuid) => {
+      listed.forget();
+      for (const [each, known] of kept) if (uuid === undefined || each === uuid) known.at = -Infinity;
+    },
+  };
+}
+
+function remember(kept: Map<string, { domain: Domain; at: number }>, xml: string, at: number): void {
+  try {
+    const domain = readDomain(xml);
+    kept.set(domain.uuid, { domain, at });
+  } catch (thrown) {
+    // One definition that can't be read must not hide the others; inspecting that guest says what is wrong.
+    if (!(thrown instanceof OffshootError)) throw thrown;
+  }
+}
+
+/** Lines of "UUID name". */
+function parseList(out: string): { uuid: string; name: string }[] {
+  return out.split('\n').flatMap((line) => {
+    const found = /^\s*([0-9a-f-]{36})\s+(\S.*?)\s*$/.exec(line);
+    return found?.[1] && found[2] ? [{ uuid: found[1], name: found[2] }] : [];
+  });
+}

@@ -1,0 +1,51 @@
+/** The libvirt driver: everything through `virsh -c URI`, `qemu-img` and coreutils, over the shell. */
+import type { Driver } from '../../driver.ts';
+import type { Shell } from '../../shell/shell.ts';
+import type { DriverConfig } from '../registry.ts';
+import { capabilities } from './capabilities.ts';
+import { definitions } from './definitions.ts';
+import { hostReader } from './host.ts';
+import { inspector, type Reader } from './inspect.ts';
+import { lister } from './inventory.ts';
+import { plan } from './plan.ts';
+import { backupStep } from './steps/backup.ts';
+import { copyDiskStep, copyFileStep, copyTpmStep } from './steps/copy.ts';
+import { defineStep, undefineStep } from './steps/define.ts';
+import { overlayStep } from './steps/overlays.ts';
+import { startStep, stopStep } from './steps/power.ts';
+import { removeBaseStep, removeFilesStep } from './steps/removal.ts';
+import { sealStep } from './steps/seal.ts';
+import type { LibvirtFacts, LibvirtStep } from './types.ts';
+import { Virsh } from './virsh.ts';
+import { watch } from './watch.ts';
+
+/** The driver of one libvirt host. Holds no connection open; `accelerator` unset means software emulation. */
+export function libvirtDriver(config: DriverConfig, shell: Shell): Driver<LibvirtStep, LibvirtFacts> {
+  const virsh = new Virsh(shell, config.uri ?? 'qemu:///system');
+  const known = definitions(virsh);
+  const accelerator = config.accelerator ?? 'tcg';
+  const host = hostReader(shell, virsh, { store: config.store, accelerator });
+  const reader: Reader = { shell, virsh, host, definitions: known, store: config.store, accelerator };
+  return {
+    info: { kind: 'libvirt', simulated: false, capabilities },
+    inspect: inspector(reader),
+    plan,
+    steps: {
+      define: defineStep(virsh, known),
+      'copy-disk': copyDiskStep(shell, virsh, host),
+      'backup-disks': backupStep(shell, virsh),
+      'create-overlays': overlayStep(shell),
+      'copy-file': copyFileStep(shell),
+      'copy-tpm': copyTpmStep(shell, virsh),
+      'seal-base': sealStep(reader),
+      start: startStep(virsh),
+      stop: stopStep(virsh),
+      'remove-files': removeFilesStep(shell),
+      undefine: undefineStep(virsh, known),
+      'remove-base': removeBaseStep(reader),
+    },
+    list: lister(shell, virsh, known),
+    hostFacts: async () => host.facts(),
+    watch: (onChange, signal) => watch(virsh, known, onChange, signal),
+  };
+}

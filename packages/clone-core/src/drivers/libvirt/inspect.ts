@@ -1,0 +1,249 @@
+/** Reads everything a plan is decided on. Changes nothing. */
+import { findFirmware } from './firmware.ts';
+import type { CapturedBase, DriverSource, GuestRef, OperationRequest } from '../../driver.ts';
+import { usersOf, type DiskOwner } from '../../disks/users.ts';
+import { readChain } from '../../disks/chain.ts';
+import { OffshootError } from '../../errors.ts';
+import type { Shell } from '../../shell/shell.ts';
+import type { Definitions } from './definitions.ts';
+import type { HostReader } from './host.ts';
+import { memoByKey } from './memo.ts';
+import { inspectGuest } from './inspect-guest.ts';
+import type { LibvirtFacts, SourceFacts } from './types.ts';
+import type { Virsh } from './virsh.ts';
+
+export interface Reader {
+  shell: Shell;
+  virsh: Virsh;
+  host: HostReader;
+  definitions: Definitions;
+  store: string;
+  accelerator: 'kvm' | 'tcg';
+}
+
+type Specific = Omit<Partial<LibvirtFacts>, 'host' | 'at'>;
+/** Many clones of one source asked for together are decided on one look at it, milliseconds. */
+const SHARED_MS = 1000;
+
+export function inspector(
+  reader: Reader,
+): (request: OperationRequest, signal: AbortSignal) => Promise<LibvirtFacts> {
+  const sources = memoByKey<SourceFacts>(SHARED_MS);
+  const never = new AbortController().signal;
+  const sourceOf = (source: DriverSource): Promise<SourceFacts> =>
+    source.type === 'guest'
+      ? sources(source.guest.uuid, () => inspectGuest(reader, source.guest, never))
+      : sources(`base ${source.base.digest}`, () => inspectBase(reader, source.label, source.base));
+  const specific = async (request: OperationRequest, signal: AbortSignal): Promise<Specific> => {
+    switch (request.kind) {
+      case 'clone':
+        return { source: await sourceOf(request.source) };
+      case 'capture':
+        return { source: await sourceOf({ type: 'guest', guest: request.guest }) };
+      case 'import':
+        return inspectImage(reader, request, signal);
+      case 'start':
+      case 'stop':
+        return { guest: await needGuest(reader, request.guest, signal) };
+      case 'delete':
+        return inspectDeletion(reader, request, signal);
+      case 'remove-base':
+        await refuseUsed(
+          reader,
+          request.label,
+          request.base.disks.map((disk) => disk.path),
+          signal,
+        );
+        return {};
+    }
+  };
+  return async (request, signal) => {
+    const [host, version, takenNames, domains, mine] = await Promise.all([
+      reader.host.facts(),
+      reader.host.libvirtVersion(),
+      reader.definitions.names(),
+      request.kind === 'clone' ? reader.definitions.all(signal) : undefined,
+      specific(request, signal),
+    ]);
+    if (signal.aborted) throw signal.reason;
+    return {
+      host,
+      takenNames,
+      at: new Date().toISOString(),
+      libvirtVersion: version,
+      store: reader.store,
+      accelerator: reader.accelerator,
+      takenMacs: [...(domains?.values() ?? [])].flatMap((domain) => domain.nics.map((nic) => nic.mac)).sort(),
+      ...mine,
+    };
+  };
+}
+
+/** The base as recorded must be the base on disk: present, of the same size, never written to. */
+async function inspectBase({ shell }: Reader, label: string, base: CapturedBase): Promise<SourceFacts> {
+  const disks = await Promise.all(
+    base.disks.map(async (disk) => {
+      const stat = await shell.stat(disk.path);
+      if (!stat) {
+        throw new OffshootError('source-missing', {
+          publicMessage: `A disk of ${label} is gone from the host: ${disk.path}.`,
+          remedy: 'Make a new version of the template.',
+          field: 'source',
+        });
+      }
+      return {
+        target: disk.target,
+        path: disk.path,
+        type: 'file' as const,
+        format: disk.format,
+        virtualBytes: disk.virtualBytes,
+        allocatedBytes: stat.allocated,
+        chain: [
+          {
+            path: disk.path,
+            format: disk.format,
+            virtualBytes: disk.virtualBytes,
+            size: stat.size,
+            allocated: stat.allocated,
+            modifiedMs: stat.modifiedMs,
+            externalData: false,
+          },
+        ],
+        reflinkable: false,
+      };
+    }),
+  );
+  const nvram = base.nvramPath === undefined ? undefined : await shell.stat(base.nvramPath);
+  return {
+    state: 'template',
+    definition: base.definition,
+    disks,
+    agentAnswers: false,
+    ...(base.nvramPath !== undefined && nvram
+      ? { nvram: { path: base.nvramPath, size: nvram.size, modifiedMs: nvram.modifiedMs, type: nvram.type } }
+      : {}),
+  };
+}
+
+async function needGuest(
+  { virsh }: Reader,
+  guest: GuestRef,
+  signal: AbortSignal,
+): Promise<NonNullable<LibvirtFacts['guest']>> {
+  const state = await virsh.state(guest.uuid, signal);
+  if (state !== undefined) return { ...guest, state };
+  throw new OffshootError('not-found', {
+    publicMessage: `The host knows no guest ${guest.name} any more.`,
+    remedy: 'Reload the list of guests: it was removed by another hand.',
+  });
+}
+
+async function inspectDeletion(
+  reader: Reader,
+  request: Extract<OperationRequest, { kind: 'delete' }>,
+  signal: AbortSignal,
+): Promise<Specific> {
+  const state = await reader.virsh.state(request.guest.uuid, signal);
+  await refuseUsed(reader, request.guest.name, request.owned, signal, request.guest.uuid);
+  if (state === undefined) return {};
+  const nvramPath = (await reader.definitions.all(signal)).get(request.guest.uuid)?.nvram?.path;
+  return { guest: { ...request.guest, state, ...(nvramPath === undefined ? {} : { nvramPath }) } };
+}
+
+/** Throws `in-use`, naming who stands on one of the files. `except`: UUID of the guest they belong to. */
+export async function refuseUsed(
+  reader: Pick<Reader, 'shell' | 'virsh' | 'definitions' | 'store'>,
+  what: string,
+  files: readonly string[],
+  signal: AbortSignal,
+  except?: string,
+): Promise<void> {
+  const disks = (await knownDisks(reader, signal, except)).filter(
+    (disk) => except === undefined || !files.includes(disk.path),
+  );
+  const users = await usersOf(reader.shell, files, disks, signal);
+  if (users.length === 0) return;
+  const shown = users.slice(0, 5).join(', ') + (users.length > 5 ? ` and ${users.length - 5} more` : '');
+  throw new OffshootError('in-use', {
+    publicMessage: `${users.length === 1 ? 'A guest stands' : `${users.length} guests stand`} on the disks of ${what}: ${shown}.`,
+    remedy: users.length === 1 ? 'Delete it first, or keep this.' : 'Delete them first, or keep this.',
+    context: { users, files: [...files] },
+  });
+}
+
+/** Disks of all guests of the host, and files in the store's disk folders that belong to no guest. */
+async function knownDisks(
+  { shell, definitions, store }: Pick<Reader, 'shell' | 'definitions' | 'store'>,
+  signal: AbortSignal,
+  except?: string,
+): Promise<DiskOwner[]> {
+  const known = new Map<string, DiskOwner>();
+  for (const domain of (await definitions.all(signal, true)).values()) {
+    if (domain.uuid === except) continue;
+    for (const disk of domain.disks)
+      if (disk.path !== undefined)
+        known.set(disk.path, {
+          path: disk.path,
+          owner: domain.name,
+          ...(disk.device === 'disk' ? { format: disk.format } : {}),
+        });
+  }
+  const root = `${store}/disks`;
+  for (const folder of await listOf(shell, root))
+    for (const file of await listOf(shell, `${root}/${folder}`)) {
+      const path = `${root}/${folder}/${file}`;
+      if (/\.(qcow2|raw)$/.test(file) && !known.has(path)) known.set(path, { path, owner: path });
+    }
+  return [...known.values()];
+}
+
+async function listOf(shell: Shell, folder: string): Promise<string[]> {
+  return (await shell.stat(folder))?.type === 'directory' ? shell.list(folder) : [];
+}
+
+async function inspectImage(
+  { shell }: Reader,
+  request: Extract<OperationRequest, { kind: 'import' }>,
+  signal: AbortSignal,
+): Promise<Specific> {
+  const { imagePath } = request;
+  const stat = await shell.stat(imagePath);
+  const refuse = (
+    code: 'source-missing' | 'unsupported-disk',
+    publicMessage: string,
+    remedy: string,
+  ): OffshootError => new OffshootError(code, { publicMessage, remedy, field: 'imagePath' });
+  if (!stat)
+    throw refuse(
+      'source-missing',
+      `There is no file ${imagePath} on the host.`,
+      'Copy the image to the host, or correct the path.',
+    );
+  if (stat.type === 'block')
+    throw refuse('unsupported-disk', `${imagePath} is a block device.`, 'Give the path of an image file.');
+  const chain = await readChain(shell, { path: imagePath, label: 'image' }, signal);
+  const [file] = chain;
+  if (!file || chain.length > 1 || file.externalData)
+    throw refuse(
+      'unsupported-disk',
+      'The image stands on another file.',
+      'Flatten it first: qemu-img convert -O qcow2 IMAGE FLAT.qcow2',
+    );
+  if (file.format !== 'qcow2' && file.format !== 'raw')
+    throw refuse(
+      'unsupported-disk',
+      `The image is ${file.format}; qcow2 and raw can be imported.`,
+      'Convert it first: qemu-img convert -O qcow2 IMAGE IMAGE.qcow2',
+    );
+  const firmware = request.firmware === 'uefi' ? await findFirmware(shell) : undefined;
+  return {
+    image: {
+      path: imagePath,
+      format: file.format,
+      virtualBytes: file.virtualBytes,
+      allocatedBytes: file.allocated,
+      modifiedMs: file.modifiedMs,
+    },
+    ...(firmware ? { firmware } : {}),
+  };
+}

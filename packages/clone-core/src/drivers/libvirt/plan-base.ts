@@ -1,0 +1,213 @@
+/** Plans that make or remove a base. Pure. */
+import type { IdSource, OperationRequest } from '../../driver.ts';
+import { importedDefinition } from './imported.ts';
+import { planCopies } from './plan-copy.ts';
+import {
+  basisOf,
+  consistencyNotes,
+  consistencyOf,
+  directory,
+  estimate,
+  file,
+  info,
+  needSource,
+  needSpace,
+  sumOf,
+  warn,
+  type Draft,
+  type DraftStep,
+} from './plan-parts.ts';
+import { OffshootError } from '../../errors.ts';
+import { readDomain } from './domain-read.ts';
+import type { LibvirtFacts, SealStep } from './types.ts';
+
+const baseName = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
+
+function seal(
+  facts: LibvirtFacts,
+  captureId: string,
+  from: string,
+  parts: Pick<SealStep, 'definition' | 'disks' | 'bytes' | 'nvramFile'>,
+): DraftStep {
+  return {
+    kind: 'seal-base',
+    title: 'Take its fingerprint and seal it',
+    captureId,
+    from,
+    into: `${facts.store}/bases`,
+    ...parts,
+  };
+}
+
+export function planCapture(
+  request: Extract<OperationRequest, { kind: 'capture' }>,
+  facts: LibvirtFacts,
+  ids: IdSource,
+): Draft {
+  const source = needSource(facts);
+  const captureId = ids.uuid();
+  const folder = `${facts.store}/bases/.capture-${captureId}`;
+  const copies = planCopies(source, folder, request.guest);
+  needSpace(facts, copies.storeBytes, false);
+  const bytes = sumOf(source.disks, 'allocatedBytes');
+  const nvram = source.nvram?.type === 'file' ? `${folder}/nvram.fd` : undefined;
+  const steps: DraftStep[] = [
+    ...copies.steps,
+    ...(nvram !== undefined && source.nvram
+      ? [{ kind: 'copy-file' as const, title: 'Copy firmware settings', from: source.nvram.path, to: nvram }]
+      : []),
+    seal(facts, captureId, folder, {
+      definition: source.definition,
+      disks: source.disks.map((disk) => ({
+        target: disk.target,
+        file: baseName(copies.files[disk.target]?.path ?? ''),
+        virtualBytes: disk.virtualBytes,
+      })),
+      bytes,
+      ...(nvram === undefined ? {} : { nvramFile: 'nvram.fd' }),
+    }),
+  ];
+  const domain = readDomain(source.definition);
+  return {
+    summary: `Capture ${request.guest.name} as ${request.label}`,
+    strategy: copies.strategy,
+    consistency: consistencyOf(source),
+    estimates: estimate(
+      facts,
+      { read: copies.moveBytes + bytes, move: copies.moveBytes, store: copies.storeBytes },
+      { steps: steps.length, hashes: bytes },
+    ),
+    notes: [
+      ...consistencyNotes(source),
+      ...(domain.hasEmulatedTpm ? [info('The TPM’s state is not kept in it.')] : []),
+    ],
+    steps,
+    creates: [
+      directory(folder),
+      ...Object.values(copies.files).map((each) => file(each.path)),
+      ...(nvram === undefined ? [] : [file(nvram)]),
+    ],
+    basis: basisOf(source),
+  };
+}
+
+export function planImport(
+  request: Extract<OperationRequest, { kind: 'import' }>,
+  facts: LibvirtFacts,
+  ids: IdSource,
+): Draft {
+  const { image } = facts;
+  if (!image)
+    throw new OffshootError('internal', { publicMessage: 'The facts of this plan are of another request.' });
+  needSpace(facts, image.allocatedBytes, false);
+  const captureId = ids.uuid();
+  const folder = `${facts.store}/bases/.capture-${captureId}`;
+  const wanted = request.network;
+  const network = facts.host.networks.find((each) => each.name === wanted && each.active)?.name;
+  const definition = importedDefinition(request, {
+    accelerator: facts.accelerator,
+    network,
+    uuid: ids.uuid(),
+    mac: ids.mac(new Set(facts.takenMacs)),
+    firmware: facts.firmware,
+  });
+  const to = `${folder}/vda.qcow2`;
+  const steps: DraftStep[] = [
+    {
+      kind: 'copy-disk',
+      title: `Copy image ${baseName(request.imagePath)}`,
+      target: 'vda',
+      from: image.path,
+      fromFormat: image.format,
+      to,
+      strategy: 'convert',
+      bytes: image.allocatedBytes,
+      virtualBytes: image.virtualBytes,
+      expects: [],
+    },
+    seal(facts, captureId, folder, {
+      definition,
+      disks: [{ target: 'vda', file: 'vda.qcow2', virtualBytes: image.virtualBytes }],
+      bytes: image.allocatedBytes,
+    }),
+  ];
+  const alone = network === undefined;
+  const notes = [
+    ...(wanted !== undefined && alone
+      ? [
+          warn(
+            `The network ${wanted} is not active on the host: guests of this template get a network of their own behind the host’s address.`,
+          ),
+        ]
+      : []),
+    ...(wanted === undefined
+      ? [
+          info(
+            'Guests of this template get a network of their own behind the host’s address; others can’t reach them.',
+          ),
+        ]
+      : []),
+    ...(facts.accelerator === 'tcg' ? [info('Guests run in software emulation on this host: slowly.')] : []),
+  ];
+  return {
+    summary: `Import ${baseName(request.imagePath)} as ${request.label}`,
+    strategy: 'convert',
+    consistency: 'exact',
+    estimates: estimate(
+      facts,
+      { read: image.allocatedBytes * 2, move: image.allocatedBytes, store: image.allocatedBytes },
+      { steps: 2, hashes: image.allocatedBytes },
+    ),
+    notes,
+    steps,
+    creates: [directory(folder), file(to)],
+    basis: [
+      image,
+      request.vcpus,
+      request.memoryMiB,
+      request.firmware,
+      request.network,
+      alone,
+      facts.accelerator,
+    ],
+  };
+}
+
+export function planRemoveBase(
+  request: Extract<OperationRequest, { kind: 'remove-base' }>,
+  facts: LibvirtFacts,
+): Draft {
+  const { base, label } = request;
+  const [first] = base.disks;
+  const folder = first
+    ? first.path.slice(0, first.path.lastIndexOf('/'))
+    : `${facts.store}/bases/${base.digest.slice(0, 12)}`;
+  const files = [
+    ...base.disks.map((disk) => disk.path),
+    ...(base.nvramPath === undefined ? [] : [base.nvramPath]),
+    `${folder}/base.json`,
+  ];
+  if (!files.every((path) => path.startsWith(`${facts.store}/bases/`) && !path.includes('/../'))) {
+    throw new OffshootError('not-allowed', {
+      publicMessage: `The files of ${label} are not in this host’s store, so they are left alone.`,
+      remedy: 'Remove them by hand if they are no longer needed.',
+      context: { files },
+    });
+  }
+  return {
+    summary: `Remove the base of ${label}`,
+    estimates: estimate(facts, { read: 0, move: 0, store: 0 }, { steps: 1 }),
+    notes: [],
+    steps: [
+      {
+        kind: 'remove-base',
+        title: `Delete ${base.disks.length === 1 ? 'its disk' : `its ${base.disks.length} disks`}`,
+        label,
+        folder,
+        files,
+      },
+    ],
+    creates: [],
+    basis: base.digest,
+  };
+}

@@ -1,0 +1,253 @@
+/** Plans of clones. Pure. */
+import type { IdSource, OperationRequest } from '../../driver.ts';
+import type { PlanNote } from '../../contract.ts';
+import { OffshootError } from '../../errors.ts';
+import { capabilities } from './capabilities.ts';
+import { readDomain, type Domain } from './domain-read.ts';
+import { rewriteDomain } from './domain-xml.ts';
+import { planCopies, type CopyPlan } from './plan-copy.ts';
+import {
+  basisOf,
+  consistencyNotes,
+  consistencyOf,
+  directory,
+  estimate,
+  file,
+  gib,
+  info,
+  needSource,
+  needSpace,
+  OVERLAY_BYTES,
+  sumOf,
+  UNDEFINE_TPM,
+  warn,
+  type Draft,
+  type DraftStep,
+} from './plan-parts.ts';
+import type { LibvirtFacts, SourceFacts } from './types.ts';
+
+type CloneRequest = Extract<OperationRequest, { kind: 'clone' }>;
+
+export function planClone(request: CloneRequest, facts: LibvirtFacts, ids: IdSource): Draft {
+  const { mode, name, options } = request;
+  const source = needSource(facts);
+  refuse(request, facts, source);
+  const domain = readDomain(source.definition);
+  const uuid = ids.uuid();
+  const genid = ids.uuid();
+  const macs = newMacs(domain.nics.length, facts, ids);
+  const label = request.source.type === 'guest' ? request.source.guest.name : request.source.label;
+  // The UUID in the folder's name: two plans of the same name can't touch each other's files.
+  const folder = `${facts.store}/disks/${name}-${uuid.slice(0, 8)}`;
+  const guest = request.source.type === 'guest' ? request.source.guest : undefined;
+  const copies =
+    mode === 'full' ? planCopies(source, folder, guest) : overlays(request, facts, source, folder);
+  needSpace(facts, copies.storeBytes, mode === 'full');
+  const nvramPath = domain.nvram ? `${facts.store}/nvram/${name}-${uuid.slice(0, 8)}_VARS.fd` : undefined;
+  const xml = rewriteDomain(source.definition, {
+    name,
+    uuid,
+    genid,
+    macs,
+    disks: copies.files,
+    ...(nvramPath === undefined ? {} : { nvramPath }),
+    ...(options.vcpus === undefined ? {} : { vcpus: options.vcpus }),
+    ...(options.memoryMiB === undefined ? {} : { memoryMiB: options.memoryMiB }),
+    ...(options.network === undefined ? {} : { network: options.network }),
+  });
+  const define: DraftStep = {
+    kind: 'define',
+    title: `Define ${name}`,
+    guest: { uuid, name },
+    xml,
+    scratch: `${facts.store}/.define-${uuid}.xml`,
+    undefineTpm: facts.libvirtVersion >= UNDEFINE_TPM,
+  };
+  const firmware: DraftStep[] =
+    nvramPath !== undefined && source.nvram?.type === 'file'
+      ? [{ kind: 'copy-file', title: 'Copy firmware settings', from: source.nvram.path, to: nvramPath }]
+      : [];
+  const tpm = tpmSteps(request, source, domain, uuid);
+  // A full copy takes long: define first, so that a definition libvirt refuses is found within a second.
+  const made = mode === 'full' ? [define, ...copies.steps] : [...copies.steps, define];
+  const steps = [...made, ...firmware, ...tpm, ...startSteps(request, { uuid, name })];
+  const result = readDomain(xml);
+  return {
+    summary: `${mode === 'full' ? 'Full' : 'Linked'} clone ${name} of ${label}`,
+    strategy: copies.strategy,
+    consistency: consistencyOf(source),
+    estimates: estimate(
+      facts,
+      { read: copies.moveBytes, move: copies.moveBytes, store: copies.storeBytes },
+      { steps: steps.length, starts: options.start && options.waitForAgent },
+    ),
+    notes: [...consistencyNotes(source), ...notesOf(request, facts, source, domain, copies)],
+    steps,
+    creates: [
+      directory(folder),
+      ...Object.values(copies.files).map((each) => file(each.path)),
+      ...(nvramPath === undefined ? [] : [file(nvramPath)]),
+      ...tpm.flatMap((step) => (step.kind === 'copy-tpm' ? [directory(step.to)] : [])),
+      { type: 'guest', name },
+    ],
+    guest: {
+      name,
+      uuid,
+      macs,
+      memoryBytes: result.memoryBytes,
+      vcpus: result.vcpus,
+      virtualBytes: sumOf(source.disks, 'virtualBytes'),
+    },
+    ...(mode === 'linked' && request.source.type === 'base'
+      ? { baseDigest: request.source.base.digest }
+      : {}),
+    basis: [mode, options, basisOf(source)],
+  };
+}
+
+function refuse(request: CloneRequest, facts: LibvirtFacts, source: SourceFacts): void {
+  const can = capabilities[request.mode][source.state];
+  if (can !== true)
+    throw new OffshootError('unavailable-mode', {
+      publicMessage: can.why,
+      ...(can.remedy ? { remedy: can.remedy } : {}),
+      field: 'mode',
+    });
+  if (facts.takenNames.includes(request.name)) {
+    throw new OffshootError('name-taken', {
+      publicMessage: `There already is a guest named ${request.name} on this host.`,
+      remedy: 'Choose another name.',
+      field: 'name',
+    });
+  }
+  const { network, tpm } = request.options;
+  if (network !== undefined && !facts.host.networks.some((each) => each.name === network)) {
+    throw new OffshootError('invalid-input', {
+      publicMessage: `The host has no network named ${network}.`,
+      remedy:
+        facts.host.networks.length > 0
+          ? `It has: ${facts.host.networks.map((each) => each.name).join(', ')}.`
+          : 'Leave the network as the source’s.',
+      field: 'options.network',
+    });
+  }
+  if (tpm === 'copy' && (source.state !== 'stopped' || !source.tpm?.exists)) {
+    throw new OffshootError('unavailable-mode', {
+      publicMessage:
+        source.state === 'stopped'
+          ? 'The source has no TPM state that could be copied.'
+          : 'TPM state can only be copied from a stopped guest.',
+      remedy: 'Give the clone a new TPM, or stop the source first.',
+      field: 'options.tpm',
+    });
+  }
+}
+
+function newMacs(count: number, facts: LibvirtFacts, ids: IdSource): string[] {
+  const taken = new Set(facts.takenMacs);
+  return Array.from({ length: count }, () => {
+    const mac = ids.mac(taken);
+    taken.add(mac);
+    return mac;
+  });
+}
+
+function overlays(request: CloneRequest, facts: LibvirtFacts, source: SourceFacts, folder: string): CopyPlan {
+  // Of a guest this is a preview: a capture makes the base, and the plan that runs is made from that.
+  const base = request.source.type === 'base' ? request.source.base.digest : '';
+  const disks = source.disks.map((disk) => ({
+    target: disk.target,
+    basePath: base ? disk.path : `${facts.store}/bases/captured/${disk.target}.qcow2`,
+    baseFormat: base ? disk.format : 'qcow2',
+    baseBytes: base ? (disk.chain[0]?.size ?? 0) : -1,
+    to: `${folder}/${disk.target}.qcow2`,
+    virtualBytes: disk.virtualBytes,
+  }));
+  return {
+    steps: [
+      {
+        kind: 'create-overlays',
+        title: disks.length === 1 ? 'Create disk on its base' : `Create ${disks.length} disks on their base`,
+        base,
+        disks,
+      },
+    ],
+    strategy: 'overlay',
+    files: Object.fromEntries(disks.map((disk) => [disk.target, { path: disk.to, format: 'qcow2' }])),
+    moveBytes: 0,
+    storeBytes: OVERLAY_BYTES * disks.length,
+  };
+}
+
+function tpmSteps(request: CloneRequest, source: SourceFacts, domain: Domain, uuid: string): DraftStep[] {
+  if (request.options.tpm !== 'copy' || !source.tpm || request.source.type !== 'guest') return [];
+  const to = source.tpm.statePath.replace(domain.uuid, uuid);
+  return [
+    {
+      kind: 'copy-tpm',
+      title: 'Copy TPM state',
+      from: source.tpm.statePath,
+      to,
+      stopped: request.source.guest,
+    },
+  ];
+}
+
+function startSteps({ options }: CloneRequest, guest: { uuid: string; name: string }): DraftStep[] {
+  if (!options.start) return [];
+  const waits = options.waitForAgent;
+  return [
+    {
+      kind: 'start',
+      title: waits ? 'Start and wait for its agent' : `Start ${guest.name}`,
+      guest,
+      ours: true,
+      ...(waits ? { agentSeconds: options.agentTimeoutSeconds } : {}),
+    },
+  ];
+}
+
+function notesOf(
+  request: CloneRequest,
+  facts: LibvirtFacts,
+  source: SourceFacts,
+  domain: Domain,
+  copies: CopyPlan,
+): PlanNote[] {
+  const notes: PlanNote[] = [];
+  const { options, mode } = request;
+  if (mode === 'full' && copies.strategy.includes('reflink'))
+    notes.push(
+      info(
+        'The store shares blocks: the copy takes no time and no space until one of the two is written to.',
+      ),
+    );
+  if (mode === 'full' && source.disks.some((disk) => disk.chain.length > 1))
+    notes.push(info('The source’s disks stand on others; the clone’s are whole.'));
+  notes.push(
+    info('Inside, the clone is still the source: its host name, machine id and SSH keys stay the same.'),
+  );
+  if (domain.hasEmulatedTpm)
+    notes.push(
+      options.tpm === 'copy'
+        ? warn('The clone gets a copy of the TPM’s state: secrets sealed in it open in both.')
+        : info('The clone gets an empty TPM; secrets sealed in the source’s stay there.'),
+    );
+  if (source.nvram && source.nvram.type !== 'file')
+    notes.push(warn('The firmware settings are not in a file; the clone starts with fresh ones.'));
+  const changed = options.network !== undefined;
+  if (changed && !domain.nics.some((nic) => nic.type === 'network'))
+    notes.push(warn('The source has no network card on a libvirt network; none was moved.'));
+  const networks = changed ? [options.network] : domain.nics.map((nic) => nic.network);
+  for (const name of new Set(networks))
+    if (name !== undefined && !facts.host.networks.some((each) => each.name === name && each.active))
+      notes.push(warn(`The network ${name} is not active on the host: the clone can’t start until it is.`));
+  if (domain.disks.some((disk) => disk.device === 'cdrom' && disk.path !== undefined))
+    notes.push(info('CD-ROMs keep the same medium.'));
+  const need = options.memoryMiB === undefined ? domain.memoryBytes : options.memoryMiB * 1024 ** 2;
+  if (options.start && need > facts.host.memoryFreeBytes)
+    notes.push(
+      warn(`It needs ${gib(need)} of memory, ${gib(facts.host.memoryFreeBytes)} are free on the host.`),
+    );
+  return [...notes, ...domain.warnings.map(warn)];
+}

@@ -1,0 +1,90 @@
+/** Plans of starting, stopping and deleting. Pure. */
+import type { OperationRequest } from '../../driver.ts';
+import { estimate, UNDEFINE_TPM, warn, type Draft, type DraftStep } from './plan-parts.ts';
+import type { LibvirtFacts } from './types.ts';
+
+const nothing = { read: 0, move: 0, store: 0 };
+
+export function planStart(request: Extract<OperationRequest, { kind: 'start' }>, facts: LibvirtFacts): Draft {
+  const { guest, waitForAgent, agentTimeoutSeconds } = request;
+  return {
+    summary: `Start ${guest.name}`,
+    estimates: estimate(facts, nothing, { steps: 1, starts: waitForAgent }),
+    notes: facts.guest?.state === 'running' ? [warn('It already runs.')] : [],
+    steps: [
+      {
+        kind: 'start',
+        title: waitForAgent ? 'Start and wait for its agent' : `Start ${guest.name}`,
+        guest,
+        ours: false,
+        ...(waitForAgent ? { agentSeconds: agentTimeoutSeconds } : {}),
+      },
+    ],
+    creates: [],
+    basis: guest.uuid,
+  };
+}
+
+export function planStop(request: Extract<OperationRequest, { kind: 'stop' }>, facts: LibvirtFacts): Draft {
+  const { guest, force, timeoutSeconds } = request;
+  return {
+    summary: `Stop ${guest.name}`,
+    estimates: { ...estimate(facts, nothing, { steps: 1 }), seconds: force ? 2 : 10 },
+    notes: force
+      ? [warn('It is switched off without being asked: what it has not written to disk is lost.')]
+      : [],
+    steps: [
+      {
+        kind: 'stop',
+        title: force ? `Switch off ${guest.name}` : `Shut down ${guest.name}`,
+        guest,
+        force,
+        timeoutSeconds,
+      },
+    ],
+    creates: [],
+    basis: [guest.uuid, force],
+  };
+}
+
+/**
+ * Files go before the definition: whatever stops a deletion half-way, what is left is still a guest of the inventory
+ * and can be deleted again. The other way round, files without a guest could stay for ever.
+ */
+export function planDelete(
+  request: Extract<OperationRequest, { kind: 'delete' }>,
+  facts: LibvirtFacts,
+): Draft {
+  const { guest, owned } = request;
+  const folders = [...new Set(owned.map((path) => path.slice(0, path.lastIndexOf('/'))))].filter((folder) =>
+    folder.startsWith(`${facts.store}/disks/`),
+  );
+  const steps: DraftStep[] = [
+    { kind: 'stop', title: `Switch off ${guest.name}`, guest, force: true, timeoutSeconds: 0 },
+    ...(owned.length > 0
+      ? [
+          {
+            kind: 'remove-files' as const,
+            title: owned.length === 1 ? 'Delete its file' : `Delete its ${owned.length} files`,
+            paths: owned,
+            folders,
+          },
+        ]
+      : []),
+    {
+      kind: 'undefine',
+      title: `Remove ${guest.name} from the host`,
+      guest,
+      tpm: facts.libvirtVersion >= UNDEFINE_TPM,
+      nvram: facts.guest?.nvramPath === undefined || owned.includes(facts.guest.nvramPath),
+    },
+  ];
+  return {
+    summary: `Delete ${guest.name}`,
+    estimates: estimate(facts, nothing, { steps: steps.length }),
+    notes: facts.guest?.state === 'running' ? [warn('It runs now and is switched off first.')] : [],
+    steps,
+    creates: [],
+    basis: [guest.uuid, owned],
+  };
+}

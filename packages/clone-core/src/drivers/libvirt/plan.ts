@@ -1,0 +1,30 @@
+/** Plans of the libvirt driver. Pure: the same request, facts and ids give the same plan. */
+import type { IdSource, OperationRequest, Plan } from '../../driver.ts';
+import { planCapture, planImport, planRemoveBase } from './plan-base.ts';
+import { planClone } from './plan-clone.ts';
+import { finishDraft, type Draft } from './plan-parts.ts';
+import { planDelete, planStart, planStop } from './plan-power.ts';
+import type { LibvirtFacts, LibvirtStep } from './types.ts';
+
+export function plan(request: OperationRequest, facts: LibvirtFacts, ids: IdSource): Plan<LibvirtStep> {
+  return finishDraft(request.kind, draftOf(request, facts, ids));
+}
+
+function draftOf(request: OperationRequest, facts: LibvirtFacts, ids: IdSource): Draft {
+  switch (request.kind) {
+    case 'clone':
+      return planClone(request, facts, ids);
+    case 'capture':
+      return planCapture(request, facts, ids);
+    case 'import':
+      return planImport(request, facts, ids);
+    case 'start':
+      return planStart(request, facts);
+    case 'stop':
+      return planStop(request, facts);
+    case 'delete':
+      return planDelete(request, facts);
+    case 'remove-base':
+      return planRemoveBase(request, facts);
+  }
+}

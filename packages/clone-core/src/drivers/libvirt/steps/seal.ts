@@ -1,0 +1,193 @@
+/** Step: makes copied disks an immutable base, named by its content. */
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import type { BaseDisk, CapturedBase } from '../../../contract.ts';
+import type { Progress, StepContext, StepHandler } from '../../../driver.ts';
+import { OffshootError } from '../../../errors.ts';
+import type { Shell } from '../../../shell/shell.ts';
+import { refuseUsed, type Reader } from '../inspect.ts';
+import type { SealStep } from '../types.ts';
+import { removeEmpty } from './own-files.ts';
+import { reporting } from './reporting.ts';
+
+const diskSchema = z.object({
+  target: z.string(),
+  path: z.string(),
+  format: z.string(),
+  digest: z.string(),
+  virtualBytes: z.number(),
+  allocatedBytes: z.number(),
+});
+/** Kept beside the disks: which captures gave this content, so that a capture cut after its last effect finds itself. */
+const manifestSchema = z.object({
+  captureIds: z.array(z.string()),
+  digest: z.string(),
+  disks: z.array(diskSchema),
+  nvramPath: z.string().optional(),
+});
+type Manifest = z.infer<typeof manifestSchema>;
+
+export function sealStep(
+  reader: Pick<Reader, 'shell' | 'virsh' | 'definitions' | 'store'>,
+): StepHandler<SealStep> {
+  const { shell } = reader;
+  return {
+    run: (step, context) =>
+      reporting(async (report) => {
+        report({ doneBytes: 0, totalBytes: step.bytes });
+        const manifest = (await findSealed(shell, step)) ?? (await seal(shell, step, context, report));
+        const allocated = manifest.disks.reduce((sum, disk) => sum + disk.allocatedBytes, 0);
+        context.result({ base: baseOf(manifest, step.definition), storedBytes: allocated });
+        report({ doneBytes: step.bytes, totalBytes: step.bytes });
+      }),
+    async undo(step, { signal }) {
+      const unsealed = await removeUnsealed(shell, step, signal);
+      const sealed = await findSealed(shell, step);
+      if (!sealed) return unsealed ? 'deleted the copied disks' : undefined;
+      const folder = folderFor(step, sealed.digest);
+      const others = sealed.captureIds.filter((id) => id !== step.captureId);
+      if (others.length > 0) {
+        await writeManifest(shell, folder, { ...sealed, captureIds: others });
+        return undefined; // the same content was captured before: that base stays
+      }
+      await refuseUsed(
+        reader,
+        `base ${sealed.digest.slice(0, 12)}`,
+        sealed.disks.map((disk) => disk.path),
+        signal,
+      );
+      for (const disk of sealed.disks) await shell.remove(disk.path);
+      if (sealed.nvramPath !== undefined) await shell.remove(sealed.nvramPath);
+      await shell.remove(`${folder}/base.json`);
+      await removeEmpty(shell, folder, signal);
+      return `deleted the base ${sealed.digest.slice(0, 12)}`;
+    },
+  };
+}
+
+const folderFor = (step: SealStep, digest: string): string => `${step.into}/${digest.slice(0, 12)}`;
+
+const baseOf = (manifest: Manifest, definition: string): CapturedBase => ({
+  digest: manifest.digest,
+  definition,
+  disks: manifest.disks,
+  ...(manifest.nvramPath === undefined ? {} : { nvramPath: manifest.nvramPath }),
+});
+
+async function seal(
+  shell: Shell,
+  step: SealStep,
+  context: StepContext,
+  report: (progress: Progress) => void,
+): Promise<Manifest> {
+  const digests: {
+    target: string;
+    file: string;
+    digest: string;
+    virtualBytes: number;
+    allocatedBytes: number;
+  }[] = [];
+  let done = 0;
+  for (const disk of step.disks) {
+    const path = `${step.from}/${disk.file}`;
+    report({ doneBytes: Math.min(done, step.bytes), totalBytes: step.bytes, note: `reading ${disk.target}` });
+    const stat = await shell.stat(path);
+    if (!stat)
+      throw new OffshootError('internal', {
+        publicMessage: `The copied disk ${disk.target} is gone from the store.`,
+        remedy: 'Retry.',
+        context: { path },
+      });
+    digests.push({
+      ...disk,
+      digest: await sha256(shell, path, context.signal),
+      allocatedBytes: stat.allocated,
+    });
+    done += stat.allocated;
+  }
+  const nvram =
+    step.nvramFile === undefined
+      ? undefined
+      : await sha256(shell, `${step.from}/${step.nvramFile}`, context.signal);
+  const digest = createHash('sha256')
+    .update(
+      [
+        ...digests.map((disk) => `${disk.target} ${disk.digest}`),
+        ...(nvram === undefined ? [] : [`nvram ${nvram}`]),
+      ].join('\n'),
+    )
+    .digest('hex');
+  const folder = folderFor(step, digest);
+  const manifest: Manifest = {
+    captureIds: [step.captureId],
+    digest,
+    disks: digests.map(({ file, ...disk }): BaseDisk => ({
+      ...disk,
+      path: `${folder}/${file}`,
+      format: file.endsWith('.raw') ? 'raw' : 'qcow2',
+    })),
+    ...(step.nvramFile === undefined ? {} : { nvramPath: `${folder}/${step.nvramFile}` }),
+  };
+  const known = await readManifest(shell, folder);
+  if (known) return joinKnown(shell, step, known, context);
+  for (const disk of step.disks) await shell.chmod(`${step.from}/${disk.file}`, 0o444);
+  if (step.nvramFile !== undefined) await shell.chmod(`${step.from}/${step.nvramFile}`, 0o444);
+  await writeManifest(shell, step.from, manifest);
+  await shell.rename(step.from, folder);
+  return manifest;
+}
+
+/** The same content is there already: one base serves both. */
+async function joinKnown(
+  shell: Shell,
+  step: SealStep,
+  known: Manifest,
+  { signal, log }: StepContext,
+): Promise<Manifest> {
+  const joined = { ...known, captureIds: [...new Set([...known.captureIds, step.captureId])] };
+  await writeManifest(shell, folderFor(step, known.digest), joined);
+  await removeUnsealed(shell, step, signal);
+  log(`The host already has a base of this content: ${known.digest.slice(0, 12)}.`);
+  return joined;
+}
+
+async function removeUnsealed(shell: Shell, step: SealStep, signal: AbortSignal): Promise<boolean> {
+  if ((await shell.stat(step.from))?.type !== 'directory') return false;
+  for (const file of [
+    ...step.disks.map((disk) => disk.file),
+    ...(step.nvramFile === undefined ? [] : [step.nvramFile]),
+    'base.json',
+  ])
+    await shell.remove(`${step.from}/${file}`);
+  await removeEmpty(shell, step.from, signal);
+  return true;
+}
+
+async function sha256(shell: Shell, path: string, signal: AbortSignal): Promise<string> {
+  const { stdout } = await shell.run(['sha256sum', '--binary', '--', path], {
+    signal,
+    timeoutMs: 0,
+    dieWithParent: true,
+  });
+  const digest = /^\\?([0-9a-f]{64})/.exec(stdout)?.[1];
+  if (digest !== undefined) return digest;
+  throw new OffshootError('internal', { publicMessage: 'sha256sum gave no digest.', context: { stdout } });
+}
+
+async function findSealed(shell: Shell, step: SealStep): Promise<Manifest | undefined> {
+  if ((await shell.stat(step.into))?.type !== 'directory') return undefined;
+  for (const name of await shell.list(step.into)) {
+    if (name.startsWith('.')) continue;
+    const manifest = await readManifest(shell, `${step.into}/${name}`);
+    if (manifest?.captureIds.includes(step.captureId)) return manifest;
+  }
+  return undefined;
+}
+
+async function readManifest(shell: Shell, folder: string): Promise<Manifest | undefined> {
+  const text = await shell.readText(`${folder}/base.json`);
+  return text === undefined ? undefined : manifestSchema.parse(JSON.parse(text));
+}
+
+const writeManifest = (shell: Shell, folder: string, manifest: Manifest): Promise<void> =>
+  shell.writeFile(`${folder}/base.json`, JSON.stringify(manifest, null, 2), 0o644);

@@ -1,0 +1,176 @@
+/** Facts and steps of the libvirt driver: plain JSON, stored with the plan. */
+import type { BaseDisk } from '../../contract.ts';
+import type { Facts, GuestRef, Step } from '../../driver.ts';
+import type { ChainFile } from '../../disks/chain.ts';
+
+export type DomainState = 'stopped' | 'running' | 'paused';
+
+/** A disk of the source that is copied, with the files its content is in (the active one first). */
+export interface DiskFacts {
+  /** What the guest calls it: `vda`. */
+  target: string;
+  path: string;
+  /** `file` or `block`, as the definition has it. */
+  type: 'file' | 'block';
+  format: string;
+  virtualBytes: number;
+  /** Bytes that a full copy has to read: allocated in all files of the chain. */
+  allocatedBytes: number;
+  chain: ChainFile[];
+  /** Its one file and the store are on the same filesystem, which can share blocks. */
+  reflinkable: boolean;
+}
+
+export interface SourceFacts {
+  state: DomainState | 'template';
+  /** Inactive definition, as libvirt gives it. */
+  definition: string;
+  disks: DiskFacts[];
+  agentAnswers: boolean;
+  nvram?: { path: string; size: number; modifiedMs: number; type: 'file' | 'directory' | 'block' | 'other' };
+  /** Folder of the TPM's state, when the guest has an emulated TPM. */
+  tpm?: { statePath: string; exists: boolean };
+}
+
+export interface LibvirtFacts extends Facts {
+  /** 9000000 is 9.0.0. */
+  libvirtVersion: number;
+  /** Store and connection of the driver, so that planning needs nothing else. */
+  store: string;
+  takenMacs: string[];
+  accelerator: 'kvm' | 'tcg';
+  /** For clone and capture. */
+  source?: SourceFacts;
+  /** For start, stop, delete; undefined: the host knows no such guest. */
+  guest?: { uuid: string; name: string; state: DomainState; nvramPath?: string };
+  /** For import. */
+  image?: { path: string; format: string; virtualBytes: number; allocatedBytes: number; modifiedMs: number };
+  /** For import with UEFI: firmware files of the host. */
+  firmware?: { code: string; vars: string };
+  /** Linked clone of a guest: previewed before its base exists. */
+  previewOnly?: boolean;
+}
+
+/** The stopped guest whose disks are read: it must not be started unnoticed. */
+export interface Stopped {
+  uuid: string;
+  name: string;
+}
+
+export interface DefineStep extends Step {
+  kind: 'define';
+  guest: GuestRef;
+  xml: string;
+  /** Where the definition is for as long as virsh reads it. */
+  scratch: string;
+  /** Undo: flags that this libvirt knows. */
+  undefineTpm: boolean;
+}
+export interface CopyDiskStep extends Step {
+  kind: 'copy-disk';
+  target: string;
+  from: string;
+  fromFormat: string;
+  to: string;
+  strategy: 'reflink' | 'convert';
+  bytes: number;
+  virtualBytes: number;
+  /** What the source's files were when planned: [path, modified]. A change means another content. */
+  expects: { path: string; modifiedMs: number; size: number }[];
+  stopped?: Stopped;
+}
+export interface BackupStep extends Step {
+  kind: 'backup-disks';
+  guest: GuestRef;
+  disks: { target: string; to: string; virtualBytes: number }[];
+  /** All disks of the running guest; those not copied are excluded by name. */
+  excluded: string[];
+  scratch: string;
+  freeze: boolean;
+  bytes: number;
+}
+export interface OverlayStep extends Step {
+  kind: 'create-overlays';
+  base: string;
+  disks: {
+    target: string;
+    basePath: string;
+    baseFormat: string;
+    baseBytes: number;
+    to: string;
+    virtualBytes: number;
+  }[];
+}
+export interface CopyFileStep extends Step {
+  kind: 'copy-file';
+  from: string;
+  to: string;
+}
+export interface CopyTpmStep extends Step {
+  kind: 'copy-tpm';
+  from: string;
+  to: string;
+  stopped: Stopped;
+}
+export interface SealStep extends Step {
+  kind: 'seal-base';
+  /** Tells this capture's base from others of the same content. */
+  captureId: string;
+  /** Folder the disks were copied into. */
+  from: string;
+  /** `<store>/bases`. */
+  into: string;
+  definition: string;
+  disks: { target: string; file: string; virtualBytes: number }[];
+  nvramFile?: string;
+  bytes: number;
+}
+export interface StartStep extends Step {
+  kind: 'start';
+  guest: GuestRef;
+  /** The plan made this guest: undo stops it. */
+  ours: boolean;
+  /** Seconds to wait for the agent; undefined: don't. */
+  agentSeconds?: number;
+}
+export interface StopStep extends Step {
+  kind: 'stop';
+  guest: GuestRef;
+  force: boolean;
+  timeoutSeconds: number;
+}
+export interface RemoveFilesStep extends Step {
+  kind: 'remove-files';
+  paths: string[];
+  /** Emptied folders that may go. */
+  folders: string[];
+}
+export interface UndefineStep extends Step {
+  kind: 'undefine';
+  guest: GuestRef;
+  tpm: boolean;
+  /** The NVRAM file is one of those that go. */
+  nvram: boolean;
+}
+export interface RemoveBaseStep extends Step {
+  kind: 'remove-base';
+  label: string;
+  folder: string;
+  files: string[];
+}
+
+export type LibvirtStep =
+  | DefineStep
+  | CopyDiskStep
+  | BackupStep
+  | OverlayStep
+  | CopyFileStep
+  | CopyTpmStep
+  | SealStep
+  | StartStep
+  | StopStep
+  | RemoveFilesStep
+  | UndefineStep
+  | RemoveBaseStep;
+
+export type { BaseDisk };
