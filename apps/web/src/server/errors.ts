@@ -1,7 +1,7 @@
 /** What of an error reaches a browser: its code and plain words, never the operator's context. */
 import type { PublicError } from '@offshoot/clone-core/contract';
 import { OffshootError, type ErrorCode } from '@offshoot/clone-core/errors';
-import { TRPCError } from '@trpc/server';
+import type { TRPCError } from '@trpc/server';
 import { ZodError } from 'zod';
 
 type TrpcCode = TRPCError['code'];

@@ -1,4 +1,4 @@
-import { Group, Text } from '@mantine/core';
+import { Group, Text, VisuallyHidden } from '@mantine/core';
 import {
   IconAlertTriangle,
   IconCircle,
@@ -96,14 +96,15 @@ export const guestStateWord = (state: GuestState): string => guests[state].word;
 export function StepIcon({ state }: { state: StepState }) {
   const { icon: Icon, tone, turning, word } = steps[state];
   return (
-    <Icon
-      size={18}
-      stroke={1.9}
-      color={toneColor(tone)}
-      className={turning ? 'turning' : undefined}
-      role="img"
-      aria-label={word}
-      style={{ flexShrink: 0, marginTop: 2 }}
-    />
+    <span style={{ display: 'inline-flex', marginTop: 2 }}>
+      <Icon
+        size={18}
+        stroke={1.9}
+        color={toneColor(tone)}
+        className={turning ? 'turning' : undefined}
+        aria-hidden
+      />
+      <VisuallyHidden>{word}</VisuallyHidden>
+    </span>
   );
 }

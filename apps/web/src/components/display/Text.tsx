@@ -26,8 +26,8 @@ export function Copyable({ value, shown }: { value: string; shown?: string }) {
       {({ copied, copy }) => (
         <Tooltip label={copied ? 'Copied' : `Copy ${value}`} openDelay={300} multiline maw={420}>
           <UnstyledButton onClick={copy} aria-label={`Copy ${value}`} style={{ maxWidth: '100%' }}>
-            <Group gap={6} wrap="nowrap">
-              <span className="mono" style={{ overflowWrap: 'anywhere' }}>
+            <Group gap={6} wrap="nowrap" maw="100%">
+              <span className="mono" style={{ overflowWrap: 'anywhere', minWidth: 0, textAlign: 'left' }}>
                 {shown ?? value}
               </span>
               {copied ? (
@@ -53,7 +53,7 @@ export function Simulated() {
         size="sm"
         radius="sm"
         tt="none"
-        style={{ color: 'var(--mantine-color-dimmed)' }}
+        style={{ color: 'var(--mantine-color-dimmed)', borderColor: 'var(--line)', fontWeight: 500 }}
       >
         simulated
       </Badge>
