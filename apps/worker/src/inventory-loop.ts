@@ -12,6 +12,8 @@ const INTERVAL_MS = 5000;
 const PATIENCE_MS = 15_000;
 /** Changes that come together are read together, milliseconds. */
 const SETTLE_MS = 150;
+/** While changes keep coming (thirty clones at once) the host is read this often at most, milliseconds. */
+const LEAST_GAP_MS = 1500;
 
 /** Pause before watching again, milliseconds. */
 const WATCH_AGAIN_MS = 1000;
@@ -31,8 +33,10 @@ export function keepInventory(
   signal: AbortSignal,
   log: Logger,
 ): InventoryLoop {
+  let lastLook = -Infinity;
   const look = async (): Promise<void> => {
     if (!onDuty()) return;
+    lastLook = performance.now();
     const since = new Date();
     try {
       const patience = AbortSignal.timeout(PATIENCE_MS);
@@ -50,10 +54,13 @@ export function keepInventory(
   const loop = every(INTERVAL_MS, 'inventory', look, signal, log);
   let soon: NodeJS.Timeout | undefined;
   const changed = (): void => {
-    soon ??= setTimeout(() => {
-      soon = undefined;
-      void loop.now();
-    }, SETTLE_MS);
+    soon ??= setTimeout(
+      () => {
+        soon = undefined;
+        void loop.now();
+      },
+      Math.max(SETTLE_MS, lastLook + LEAST_GAP_MS - performance.now()),
+    );
   };
   signal.addEventListener('abort', () => clearTimeout(soon), { once: true });
   void watch(host, changed, signal, log);

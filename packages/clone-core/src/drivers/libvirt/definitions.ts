@@ -8,18 +8,23 @@ import type { Virsh } from './virsh.ts';
 const STALE_MS = 30_000;
 /** Definitions asked for in one process. */
 const BATCH = 200;
+/** The event of a definition that we made ourselves arrives within this, milliseconds. */
+const OWN_EVENT_MS = 3000;
 
 export interface Definitions {
   /** Names of all guests, at most 1 s old. */
   names(): Promise<string[]>;
   /** Of all guests, by UUID; a guest that can't be read is left out. `fresh`: none of them remembered. */
   all(signal: AbortSignal, fresh?: boolean): Promise<Map<string, Domain>>;
-  /** Something happened to this guest, or to any: read again next time. */
-  changed(uuid?: string): void;
+  /** Something happened to this guest (its UUID or its name), or to any: read again next time. */
+  changed(guest?: string): void;
+  /** libvirt has taken this definition from us: there is no need to ask what it is. */
+  learned(guest: { uuid: string; name: string }, xml: string): void;
 }
 
 export function definitions(virsh: Virsh): Definitions {
   const kept = new Map<string, { domain: Domain; at: number }>();
+  const learnedAt = new Map<string, number>();
   const never = new AbortController().signal;
   const listed = memo(1000, async () => parseList(await virsh.run(['list', '--all', '--uuid', '--name'])));
   const read = async (signal: AbortSignal, fresh: boolean): Promise<Map<string, Domain>> => {
@@ -42,9 +47,24 @@ export function definitions(virsh: Virsh): Definitions {
   return {
     names: async () => (await listed()).map((guest) => guest.name),
     all: (signal, fresh = false) => read(fresh ? signal : never, fresh),
-    changed: (uuid) => {
+    changed: (guest) => {
+      const now = performance.now();
+      for (const [uuid, known] of kept) {
+        if (guest === undefined || uuid === guest) known.at = -Infinity;
+        // The event of our own definition comes a moment after it.
+        else if (known.domain.name === guest) {
+          if (now - (learnedAt.get(uuid) ?? -Infinity) < OWN_EVENT_MS) return;
+          known.at = -Infinity;
+        }
+      }
       listed.forget();
-      for (const [each, known] of kept) if (uuid === undefined || each === uuid) known.at = -Infinity;
+    },
+    learned: (guest, xml) => {
+      const now = performance.now();
+      for (const [uuid, at] of learnedAt) if (now - at > OWN_EVENT_MS) learnedAt.delete(uuid);
+      learnedAt.set(guest.uuid, now);
+      remember(kept, xml, now);
+      listed.amend((guests) => [...guests.filter(({ uuid }) => uuid !== guest.uuid), guest]);
     },
   };
 }

@@ -1,7 +1,14 @@
 /** Shares one answer among those who ask at the same time or soon after. */
 
 /** A function whose answer is kept for `ms`; a failure is not kept. Callers' signals do not reach the shared work. */
-export function memo<T>(ms: number, read: () => Promise<T>): (() => Promise<T>) & { forget(): void } {
+export function memo<T>(
+  ms: number,
+  read: () => Promise<T>,
+): (() => Promise<T>) & {
+  forget(): void;
+  /** Changes the kept answer, if there is one, by what is known to have happened since. */
+  amend(change: (answer: T) => T): void;
+} {
   let kept: { at: number; answer: Promise<T> } | undefined;
   const get = (): Promise<T> => {
     const now = performance.now();
@@ -16,6 +23,11 @@ export function memo<T>(ms: number, read: () => Promise<T>): (() => Promise<T>) 
   return Object.assign(get, {
     forget: () => {
       kept = undefined;
+    },
+    amend: (change: (answer: T) => T) => {
+      if (!kept) return;
+      kept = { at: kept.at, answer: kept.answer.then(change) };
+      kept.answer.catch(() => undefined); // the first asker has been told
     },
   });
 }

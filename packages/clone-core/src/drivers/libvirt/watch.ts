@@ -10,6 +10,8 @@ const MAX_BACKOFF_MS = 15_000;
 /** Events that come by themselves and change nothing that is shown. */
 const IGNORED =
   /^event '(rtc-change|balloon-change|block-job|block-job-2|migration-iteration|metadata-change)'/;
+const RUN_STATE =
+  /^event 'lifecycle' for .*: (Started|Stopped|Shutdown|Suspended|Resumed|PMSuspended|Crashed) /;
 
 /** Until the signal aborts; restarts when libvirt goes away, and calls back then too, as events were missed. */
 export async function watch(
@@ -19,8 +21,8 @@ export async function watch(
   signal: AbortSignal,
 ): Promise<void> {
   let backoff = BACKOFF_MS;
-  const changed = (): void => {
-    definitions.changed();
+  const changed = (guest?: string): void => {
+    definitions.changed(guest);
     onChange();
   };
   while (!signal.aborted) {
@@ -30,7 +32,10 @@ export async function watch(
         { signal },
       )) {
         backoff = BACKOFF_MS;
-        if (!IGNORED.test(line)) changed();
+        if (IGNORED.test(line)) continue;
+        // Starting and stopping change no definition.
+        if (RUN_STATE.test(line)) onChange();
+        else changed(/^event '[^']+' for (?:domain )?'?(.+?)'?:/.exec(line)?.[1]);
       }
     } catch (thrown) {
       const error = toOffshootError(thrown);

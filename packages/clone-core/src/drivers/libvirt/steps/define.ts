@@ -21,7 +21,7 @@ export function defineStep(virsh: Virsh, definitions: Definitions): StepHandler<
           cause: thrown,
         });
       }
-      definitions.changed(step.guest.uuid);
+      definitions.learned(step.guest, step.xml);
     },
     // By the UUID that the plan made up: a guest of the same name but of another hand is never touched.
     async undo(step, { signal }) {
