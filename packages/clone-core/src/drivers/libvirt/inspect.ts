@@ -22,24 +22,24 @@ export interface Reader {
 }
 
 type Specific = Omit<Partial<LibvirtFacts>, 'host' | 'at'>;
-/** Many clones of one source asked for together are decided on one look at it, milliseconds. */
+/** Many clones of one base asked for together are decided on one look at it, milliseconds. A base never changes. */
 const SHARED_MS = 1000;
 
 export function inspector(
   reader: Reader,
 ): (request: OperationRequest, signal: AbortSignal) => Promise<LibvirtFacts> {
-  const sources = memoByKey<SourceFacts>(SHARED_MS);
-  const never = new AbortController().signal;
-  const sourceOf = (source: DriverSource): Promise<SourceFacts> =>
+  const bases = memoByKey<SourceFacts>(SHARED_MS);
+  // A guest is looked at each time: what changed since the preview, even a moment ago, must make its plan stale.
+  const sourceOf = (source: DriverSource, signal: AbortSignal): Promise<SourceFacts> =>
     source.type === 'guest'
-      ? sources(source.guest.uuid, () => inspectGuest(reader, source.guest, never))
-      : sources(`base ${source.base.digest}`, () => inspectBase(reader, source.label, source.base));
+      ? inspectGuest(reader, source.guest, signal)
+      : bases(source.base.digest, () => inspectBase(reader, source.label, source.base));
   const specific = async (request: OperationRequest, signal: AbortSignal): Promise<Specific> => {
     switch (request.kind) {
       case 'clone':
-        return { source: await sourceOf(request.source) };
+        return { source: await sourceOf(request.source, signal) };
       case 'capture':
-        return { source: await sourceOf({ type: 'guest', guest: request.guest }) };
+        return { source: await sourceOf({ type: 'guest', guest: request.guest }, signal) };
       case 'import':
         return inspectImage(reader, request, signal);
       case 'start':
