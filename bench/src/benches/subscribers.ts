@@ -12,7 +12,7 @@ const SUBSCRIBERS = 1000;
 const PROCESSES = 2;
 const PORT = 3977;
 /** Time for all to come back after the restart: EventSource waits a few seconds before it tries again. */
-const SETTLE_MS = 60_000;
+const SETTLE_MS = 120_000;
 const web = fileURLToPath(new URL('../../../apps/web', import.meta.url));
 const next = fileURLToPath(new URL('../../../node_modules/next/dist/bin/next', import.meta.url));
 
@@ -47,7 +47,7 @@ export const subscribers1000: Bench = {
   async run(lab) {
     const portal = await lab.portal();
     let serving = await startWeb(portal);
-    const { batchId, reporters: sources } = await reporters(portal.db, 10);
+    const { batchId, reporters: sources } = await reporters(portal.db, 5);
     const from = await latestEventId(portal.db);
     const children = Array.from({ length: PROCESSES }, () =>
       fork(fileURLToPath(new URL('../subscriber-process.ts', import.meta.url)), {
