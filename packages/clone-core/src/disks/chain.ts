@@ -1,6 +1,7 @@
 /** Backing chains of disk files, as `qemu-img info` reads them. */
 import { z } from 'zod';
 import { OffshootError } from '../errors.ts';
+import { stderrOf } from './stderr.ts';
 import type { Shell } from '../shell/shell.ts';
 
 export interface ChainFile {
@@ -96,7 +97,7 @@ async function imageInfo(shell: Shell, query: ChainQuery, signal: AbortSignal): 
     return infoSchema.parse(JSON.parse(stdout));
   } catch (thrown) {
     if (!(thrown instanceof OffshootError) || thrown.code !== 'command-failed') throw thrown;
-    const said = String(thrown.context['stderr'] ?? '');
+    const said = stderrOf(thrown);
     const missing = missingBacking(said, query.path);
     if (missing !== undefined) throw broken(query, missing, thrown);
     throw unreadable(

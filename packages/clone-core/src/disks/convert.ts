@@ -1,5 +1,6 @@
 /** Copies of a disk with `qemu-img convert`, tuned and measured. */
 import { OffshootError } from '../errors.ts';
+import { stderrOf } from './stderr.ts';
 import type { Shell } from '../shell/shell.ts';
 
 export interface ConvertJob {
@@ -76,11 +77,6 @@ export function lastPercent(chunk: string): number | undefined {
   const last = all.at(-1)?.[1];
   return last === undefined ? undefined : Number(last);
 }
-
-const stderrOf = (thrown: unknown): string =>
-  thrown instanceof OffshootError && thrown.code === 'command-failed'
-    ? String(thrown.context['stderr'] ?? '')
-    : '';
 
 const refusesDirect = (thrown: unknown): boolean =>
   /O_DIRECT|direct I\/O|Could not (open|create).*Invalid argument/i.test(stderrOf(thrown));

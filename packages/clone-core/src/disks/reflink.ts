@@ -1,6 +1,7 @@
 /** Copies that share blocks with their source until one of them changes (XFS, btrfs). */
 import { randomUUID } from 'node:crypto';
 import { OffshootError } from '../errors.ts';
+import { stderrOf } from './stderr.ts';
 import type { Shell } from '../shell/shell.ts';
 
 /**
@@ -15,8 +16,7 @@ export async function reflink(shell: Shell, from: string, to: string, signal: Ab
       dieWithParent: true,
     });
   } catch (thrown) {
-    if (!(thrown instanceof OffshootError) || !/No space left/i.test(String(thrown.context['stderr'] ?? '')))
-      throw thrown;
+    if (!(thrown instanceof OffshootError) || !/No space left/i.test(stderrOf(thrown))) throw thrown;
     throw new OffshootError('no-space', {
       publicMessage: 'The store filled up while the disk was copied.',
       remedy: 'Free space on the store, then retry.',

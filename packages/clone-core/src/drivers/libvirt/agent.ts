@@ -3,6 +3,7 @@
  * a `guest-sync-delimited` sent through it breaks its channel until the guest is restarted (tried with 9.0: the 0xFF
  * that comes first is no JSON), so the first question is `guest-ping`.
  */
+import { stderrOf } from '../../disks/stderr.ts';
 import { OffshootError } from '../../errors.ts';
 import type { Virsh } from './virsh.ts';
 
@@ -35,16 +36,17 @@ export async function agentAnswers(virsh: Virsh, uuid: string, signal: AbortSign
 function isSilence(thrown: unknown): boolean {
   if (!(thrown instanceof OffshootError)) return false;
   if (thrown.code === 'agent-silent' || thrown.code === 'timeout') return true;
-  return (
-    thrown.code === 'command-failed' &&
-    /domain is not running|agent|json/i.test(String(thrown.context['stderr']))
-  );
+  return thrown.code === 'command-failed' && /domain is not running|agent|json/i.test(stderrOf(thrown));
 }
 
 /** Freezes the filesystems of the guest; resolves to how many. Undefined: the agent can't or won't. */
 export async function freeze(virsh: Virsh, uuid: string, signal: AbortSignal): Promise<number | undefined> {
   try {
-    const out = await virsh.run(['domfsfreeze', '--domain', uuid], { signal, timeoutMs: 20_000, quiet: false });
+    const out = await virsh.run(['domfsfreeze', '--domain', uuid], {
+      signal,
+      timeoutMs: 20_000,
+      quiet: false,
+    });
     return Number(/(\d+)/.exec(out)?.[1] ?? 0);
   } catch (thrown) {
     if (signal.aborted) throw thrown;

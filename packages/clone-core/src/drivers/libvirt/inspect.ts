@@ -47,7 +47,7 @@ export function inspector(
         return { guest: await needGuest(reader, request.guest, signal) };
       case 'delete':
         return inspectDeletion(reader, request, signal);
-      case 'remove-base':
+      default:
         await refuseUsed(
           reader,
           request.label,

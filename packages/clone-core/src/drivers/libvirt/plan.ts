@@ -24,7 +24,7 @@ function draftOf(request: OperationRequest, facts: LibvirtFacts, ids: IdSource):
       return planStop(request, facts);
     case 'delete':
       return planDelete(request, facts);
-    case 'remove-base':
+    default:
       return planRemoveBase(request, facts);
   }
 }

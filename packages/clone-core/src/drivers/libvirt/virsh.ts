@@ -1,4 +1,5 @@
 /** Typed calls of `virsh -c URI …`, and libvirt's messages as errors people can act on. */
+import { stderrOf } from '../../disks/stderr.ts';
 import { OffshootError, toOffshootError, type ErrorCode } from '../../errors.ts';
 import type { RunOptions, Shell } from '../../shell/shell.ts';
 import type { DomainState } from './types.ts';
@@ -89,7 +90,7 @@ const known: readonly Known[] = [
 export function explain(thrown: unknown, where: string): OffshootError {
   const error = toOffshootError(thrown);
   if (error.code !== 'command-failed') return error;
-  const said = String(error.context['stderr'] ?? error.publicMessage);
+  const said = stderrOf(error);
   const meant = known.find((each) => each.match.test(said));
   if (!meant) return error;
   return new OffshootError(meant.code, {

@@ -1,6 +1,7 @@
 /** Step: copies all disks of a running guest as they are at one point in time, by a push-mode backup job of libvirt. */
 import { backupXml, progressOf } from '../../../disks/backup.ts';
 import type { StepContext, StepHandler } from '../../../driver.ts';
+import { stderrOf } from '../../../disks/stderr.ts';
 import { OffshootError } from '../../../errors.ts';
 import type { Shell } from '../../../shell/shell.ts';
 import { freeze, thaw } from '../agent.ts';
@@ -57,11 +58,8 @@ async function allThere(shell: Shell, step: BackupStep): Promise<boolean> {
 }
 
 /** Freezes, begins the job and lets go again, whatever happens in between. */
-async function begin(
-  virsh: Virsh,
-  step: BackupStep,
-  { signal, log, note, result }: StepContext,
-): Promise<void> {
+async function begin(virsh: Virsh, step: BackupStep, context: StepContext): Promise<void> {
+  const { signal } = context;
   const { uuid, name } = step.guest;
   const xml = backupXml(
     step.disks.map((disk) => ({ target: disk.target, to: partial(disk.to) })),
@@ -73,8 +71,8 @@ async function begin(
     );
   };
   const say = (consistency: 'filesystem' | 'crash', text: string): void => {
-    result({ consistency, consistencyNote: `${consistency}-consistent: ${text}` });
-    note(`${consistency}-consistent`);
+    context.result({ consistency, consistencyNote: `${consistency}-consistent: ${text}` });
+    context.note(`${consistency}-consistent`);
   };
   if (!step.freeze) {
     await startJob();
@@ -85,10 +83,10 @@ async function begin(
   let count: number | undefined;
   try {
     count = await freeze(virsh, uuid, signal);
-    if (count === undefined) log(`The agent of ${name} could not freeze its filesystems.`);
+    if (count === undefined) context.log(`The agent of ${name} could not freeze its filesystems.`);
     await startJob();
   } finally {
-    await letGo(virsh, step, log);
+    await letGo(virsh, step, (line) => context.log(line));
   }
   const ms = Math.round(performance.now() - frozen);
   if (count === undefined || count === 0) say('crash', 'the agent could not freeze the filesystems');
@@ -148,7 +146,7 @@ async function currentJob(virsh: Virsh, uuid: string, signal: AbortSignal): Prom
   } catch (thrown) {
     if (
       thrown instanceof OffshootError &&
-      /no domain backup job|domain is not running/i.test(String(thrown.context['stderr']))
+      /no domain backup job|domain is not running/i.test(stderrOf(thrown))
     )
       return undefined;
     throw thrown;

@@ -46,9 +46,10 @@ export function copyDiskStep(shell: Shell, virsh: Virsh, host: HostReader): Step
   };
   const copy = async (
     step: CopyDiskStep,
-    { signal, log }: StepContext,
+    context: StepContext,
     onBytes: (done: number) => void,
   ): Promise<void> => {
+    const { signal } = context;
     const to = partial(step.to);
     await shell.mkdir(folderOf(step.to));
     await shell.remove(to); // of an earlier run that was cut
@@ -57,7 +58,7 @@ export function copyDiskStep(shell: Shell, virsh: Virsh, host: HostReader): Step
       await convert(
         shell,
         { from: step.from, fromFormat: step.fromFormat, to, bytes: step.bytes },
-        { signal, onBytes, log },
+        { signal, onBytes, log: (line) => context.log(line) },
       );
     await shell.sync(to);
   };

@@ -9,7 +9,8 @@ import { deleted, folderOf, nameOf, removeOwn } from './own-files.ts';
 
 export function overlayStep(shell: Shell): StepHandler<OverlayStep> {
   return {
-    async *run(step, { signal, result }) {
+    async *run(step, context) {
+      const { signal } = context;
       yield { note: 'creating' };
       for (const disk of step.disks) {
         await needBase(shell, step, disk);
@@ -18,7 +19,7 @@ export function overlayStep(shell: Shell): StepHandler<OverlayStep> {
         await shell.remove(disk.to);
         await createOverlay(shell, disk, signal);
       }
-      result({
+      context.result({
         strategy: 'overlay',
         movedBytes: 0,
         storedBytes: OVERLAY_BYTES * step.disks.length,

@@ -13,7 +13,8 @@ const PRESS_AGAIN_MS = 10_000;
 
 export function startStep(virsh: Virsh): StepHandler<StartStep> {
   return {
-    async *run(step, { signal, result }) {
+    async *run(step, context) {
+      const { signal } = context;
       const { uuid, name } = step.guest;
       yield { note: 'starting' };
       const began = performance.now();
@@ -34,7 +35,7 @@ export function startStep(virsh: Virsh): StepHandler<StartStep> {
       }
       const agentMs = Math.max(1, Math.round(performance.now() - began));
       const address = await addressOf(virsh, uuid, signal);
-      result({ agentMs, ...(address === undefined ? {} : { address }) });
+      context.result({ agentMs, ...(address === undefined ? {} : { address }) });
     },
     // A guest that the plan did not make stays as it is: switching it off could lose someone's work.
     async undo(step, { signal }) {

@@ -142,12 +142,12 @@ async function joinKnown(
   shell: Shell,
   step: SealStep,
   known: Manifest,
-  { signal, log }: StepContext,
+  context: StepContext,
 ): Promise<Manifest> {
   const joined = { ...known, captureIds: [...new Set([...known.captureIds, step.captureId])] };
   await writeManifest(shell, folderFor(step, known.digest), joined);
-  await removeUnsealed(shell, step, signal);
-  log(`The host already has a base of this content: ${known.digest.slice(0, 12)}.`);
+  await removeUnsealed(shell, step, context.signal);
+  context.log(`The host already has a base of this content: ${known.digest.slice(0, 12)}.`);
   return joined;
 }
 
