@@ -27,9 +27,34 @@ export interface ServiceOptions {
   ipc?: boolean;
 }
 
+/** Everything started here, in order; what a failed start must not leave behind. */
+const started: Service[] = [];
+let stopping: Promise<void> | undefined;
+
+/** Services that run because of this process, in the order they were started. */
+export const ownServices = (): readonly Service[] => started;
+
+/** Something else that must be stopped in its turn. */
+export function own<T extends Service>(service: T): T {
+  started.push(service);
+  return service;
+}
+
+/** Stops everything, the last started first. From now on nothing can be started. Safe to call again. */
+export function stopServices(): Promise<void> {
+  stopping ??= (async () => {
+    for (const service of started.toReversed()) await service.stop();
+  })();
+  return stopping;
+}
+
 /** Starts the program in a process group of its own, so that the terminal's Ctrl-C reaches only us. */
 export async function startService(options: ServiceOptions): Promise<Service & { child: ChildProcess }> {
   const { name, argv, logFile, stopSignal = 'TERM', graceMs = 8000, user } = options;
+  if (stopping)
+    throw new OffshootError('cancelled', {
+      publicMessage: `${name} was not started: everything is being stopped.`,
+    });
   const log = await open(logFile, 'a', 0o600);
   const drop = user === undefined ? [] : [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups'];
   const child = spawn('setpriv', [...drop, '--pdeathsig', stopSignal, '--', ...argv], {
@@ -42,8 +67,7 @@ export async function startService(options: ServiceOptions): Promise<Service & {
     child.once('exit', () => resolve());
     child.once('error', () => resolve());
   });
-  await log.close();
-  return {
+  const service = own({
     name,
     child,
     ended,
@@ -54,7 +78,9 @@ export async function startService(options: ServiceOptions): Promise<Service & {
       await ended;
       clearTimeout(timer);
     },
-  };
+  });
+  await log.close();
+  return service;
 }
 
 /** Waits until `check` resolves to true; fails at once when the service ends, with the last lines of its log. */

@@ -3,19 +3,19 @@ import { access, constants, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import { execa } from 'execa';
-import { startService, untilReady, type Service } from './child.ts';
+import { own, startService, untilReady, type Service } from './child.ts';
 
 export interface LibvirtOptions {
   isRoot: boolean;
   logs: string;
-  say(line: string): void;
+  say: (line: string) => void;
 }
 
 export interface Libvirt {
   uri: string;
   /** What we started, in the order to stop it. Guests live on without it. */
   services: Service[];
-  /** Undoes what else we changed for this run. */
+  /** Undoes what else we changed for this run; before the services are stopped. */
   restore(): Promise<void>;
 }
 
@@ -37,13 +37,7 @@ export async function startLibvirt(options: LibvirtOptions): Promise<Libvirt> {
   await openKvm(options.say);
   const started = (await answers(uri)) ? [] : await startDaemons(uri, options);
   const network = await startDefaultNetwork(uri, options.say);
-  return {
-    uri,
-    services: started,
-    async restore() {
-      if (network) await execa('virsh', ['-c', uri, 'net-destroy', 'default']);
-    },
-  };
+  return { uri, services: started, restore: async () => network?.stop() };
 }
 
 /**
@@ -72,17 +66,17 @@ async function startDaemons(uri: string, { logs, say }: LibvirtOptions): Promise
   if (await exists('/run/systemd/system')) {
     say('  starting libvirt: systemctl start libvirtd');
     await execa('systemctl', ['start', 'libvirtd']);
-    const unit: Service = {
+    const unit = own({
       name: 'libvirtd',
       ended: new Promise(() => undefined),
       stop: async () => void (await execa('systemctl', ['stop', 'libvirtd'])),
-    };
+    });
     return [unit];
   }
-  const own: Service[] = [];
+  const daemons: Service[] = [];
   // virtlogd keeps guests' consoles across restarts of libvirtd; it exits by itself when told to.
   if (!(await exists('/run/libvirt/virtlogd-sock'))) {
-    own.push(
+    daemons.push(
       await startService({ name: 'virtlogd', argv: ['virtlogd'], logFile: join(logs, 'virtlogd.log') }),
     );
   }
@@ -91,22 +85,32 @@ async function startDaemons(uri: string, { logs, say }: LibvirtOptions): Promise
   // would make libvirt wait for each ended guest as if it still ran.
   const daemon = await startService({ name: 'libvirtd', argv: ['tini', '-s', '--', 'libvirtd'], logFile });
   await untilReady(daemon, logFile, 'libvirt', () => answers(uri), 30_000);
-  return [daemon, ...own];
+  return [daemon, ...daemons];
 }
 
 /** The NAT network of a fresh libvirt: started if it is there and stopped. Says so where it can't be; guests then get user-mode networking. */
-async function startDefaultNetwork(uri: string, say: (line: string) => void): Promise<boolean> {
+async function startDefaultNetwork(uri: string, say: (line: string) => void): Promise<Service | undefined> {
   const info = await execa('virsh', ['-c', uri, 'net-info', 'default'], {
     reject: false,
     env: { LC_ALL: 'C' },
   });
-  if (info.exitCode !== 0 || /^Active:\s+yes/m.test(info.stdout)) return false;
+  if (info.exitCode !== 0 || /^Active:\s+yes/m.test(info.stdout)) return undefined;
   const started = await execa('virsh', ['-c', uri, 'net-start', 'default'], { reject: false });
-  if (started.exitCode === 0) return true;
+  if (started.exitCode === 0) {
+    let active = true;
+    return own({
+      name: 'network default',
+      ended: new Promise(() => undefined),
+      async stop() {
+        if (active) await execa('virsh', ['-c', uri, 'net-destroy', 'default']);
+        active = false;
+      },
+    });
+  }
   say(
     `  the network "default" could not be started (${started.stderr.trim().split('\n').at(-1)}); guests get user-mode networking`,
   );
-  return false;
+  return undefined;
 }
 
 async function answers(uri: string): Promise<boolean> {

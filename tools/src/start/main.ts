@@ -9,10 +9,10 @@ import { migrate } from '@offshoot/db/migrate';
 import { openQueues } from '@offshoot/queue/jobs';
 import { execa } from 'execa';
 import { ensureSampleImage } from '../sample-guest/build.ts';
-import type { Service } from './child.ts';
+import { ownServices, stopServices } from './child.ts';
 import { readStartConfig, type StartConfig } from './config.ts';
 import { takeFolder } from './instance.ts';
-import { startLibvirt, type Libvirt } from './libvirt.ts';
+import { startLibvirt } from './libvirt.ts';
 import { admin, build, startWeb, startWorker, type PortalEnvironment } from './portal.ts';
 import { startPostgresService } from './postgres.ts';
 import { startRedisService } from './redis.ts';
@@ -21,23 +21,6 @@ import { authSecret } from './secrets.ts';
 import { phase, ProgressLine, say, seconds } from './terminal.ts';
 
 const begun = performance.now();
-/** What runs, in the order it was started; stopped in reverse. */
-const services: Service[] = [];
-let libvirt: Libvirt | undefined;
-let stopping: Promise<void> | undefined;
-
-const keep = <T extends Service | undefined>(service: T): T => {
-  if (service) services.push(service);
-  return service;
-};
-
-async function stopAll(): Promise<void> {
-  for (const service of services.toReversed()) await service.stop();
-  if (libvirt) {
-    await libvirt.restore();
-    for (const service of libvirt.services) await service.stop();
-  }
-}
 
 async function start(): Promise<void> {
   const config = await readStartConfig(process.env, process.argv.slice(2));
@@ -46,7 +29,7 @@ async function start(): Promise<void> {
     await mkdir(join(config.data, 'logs'), { recursive: true, mode: 0o700 });
     await run(config, folder);
   } finally {
-    await (stopping ??= stopAll());
+    await stopServices();
     await folder.release();
   }
 }
@@ -92,24 +75,21 @@ async function bringUp(config: StartConfig, folder: Awaited<ReturnType<typeof ta
     () => startPostgresService(config),
     ({ service }) => (service ? 'private' : 'DATABASE_URL'),
   );
-  keep(postgres.service);
   const redis = await phase(
     'Redis',
     () => startRedisService(config),
     ({ service }) => (service ? 'private' : 'REDIS_URL'),
   );
-  keep(redis.service);
   await phase(
     'Migrations',
     () => migrate(postgres.url),
     (applied) => (applied.length === 0 ? 'up to date' : `${applied.length} applied`),
   );
-  libvirt = await phase(
+  const { uri } = await phase(
     'libvirt',
     () => startLibvirt({ isRoot: config.isRoot, logs: join(config.data, 'logs'), say }),
     ({ uri }) => uri,
   );
-  const { uri } = libvirt;
   const image = await phase('Sample guest', () =>
     ensureSampleImage(join(config.data, 'cache'), (line) => say(`  ${line}`)),
   );
@@ -128,14 +108,14 @@ async function bringUp(config: StartConfig, folder: Awaited<ReturnType<typeof ta
   };
   const [web] = await phase('Web and worker', () =>
     Promise.all([
-      startWeb(config, portal).then(keep),
-      startWorker(config, portal, { uri, store, accelerator: accelerator.name }).then(keep),
+      startWeb(config, portal),
+      startWorker(config, portal, { uri, store, accelerator: accelerator.name }),
       admin(config, portal, 'ensure-admin'),
     ]),
   );
   await folder.publish({ url: web.url, databaseUrl: postgres.url, redisUrl: redis.url });
   if (config.sample) await firstClone(config, portal, uri);
-  const ended = Promise.race(services.map((service) => service.ended.then(() => service.name)));
+  const ended = Promise.race(ownServices().map((service) => service.ended.then(() => service.name)));
   return { url: web.url, portal, ended };
 }
 
@@ -157,7 +137,7 @@ async function firstClone(config: StartConfig, portal: PortalEnvironment, uri: s
     );
     const result = await phase('First clone', () => makeFirstClone(parts, version).finally(() => line.end()));
     say(
-      `  guest first-clone answers its agent after ${seconds(result.agentMs ?? 0)}${result.address === undefined ? '' : `, address ${result.address}`}`,
+      `  guest ${result.name} answers its agent after ${seconds(result.agentMs ?? 0)}${result.address === undefined ? '' : `, address ${result.address}`}`,
     );
   } finally {
     await queues.close();
@@ -191,3 +171,5 @@ try {
   if (error.code === 'internal') process.stderr.write(`${String(error.context['thrown'])}\n`);
   process.exitCode = 1;
 }
+// What a phase that was interrupted still waits for must not keep us.
+process.exit();

@@ -33,7 +33,7 @@ export async function startPostgresService(config: StartConfig): Promise<Postgre
   const as = user ? ['setpriv', `--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups', '--'] : [];
   if (!(await exists(join(cluster, 'PG_VERSION')))) {
     await rm(cluster, { recursive: true, force: true });
-    const [program = '', ...args] = [
+    const initdb = [
       ...as,
       join(bin, 'initdb'),
       '-D',
@@ -46,7 +46,7 @@ export async function startPostgresService(config: StartConfig): Promise<Postgre
       '--locale=C',
       '--no-sync',
     ];
-    await execa(program, args, { cwd: folder });
+    await execa('env', initdb, { cwd: folder });
     await execa('sync', ['-f', folder]);
   }
   await forgetDeadServer(cluster);

@@ -25,7 +25,7 @@ export interface SampleParts {
   data: string;
   /** Name of an active libvirt network; unset: user-mode networking. */
   network: string | undefined;
-  onProgress(title: string, progress: StepProgress): void;
+  onProgress: (title: string, progress: StepProgress) => void;
 }
 
 /** Whether a template has been made here before, by anyone: then neither sample nor first clone is wanted. */
@@ -62,16 +62,34 @@ export async function makeSampleTemplate(parts: SampleParts, say: (line: string)
 }
 
 /** Clones the sample and waits for the clone's agent. */
-export async function makeFirstClone(parts: SampleParts, versionId: string): Promise<OperationResult> {
+export async function makeFirstClone(
+  parts: SampleParts,
+  versionId: string,
+): Promise<OperationResult & { name: string }> {
+  const name = await freeName(parts.db);
   const request = cloneRequestSchema.parse({
     source: { type: 'template', versionId },
     mode: 'linked',
-    names: [FIRST_CLONE],
+    names: [name],
   });
-  return perform(
+  const result = await perform(
     parts,
     await requestClone(parts.db, { userId: null, idempotencyKey: `first-clone-${Date.now()}`, request }),
   );
+  return { ...result, name };
+}
+
+/** Another data folder's first clone may live on this host already: first-clone, first-clone-2, … */
+async function freeName(db: Db): Promise<string> {
+  const rows = await db.prisma.guest.findMany({
+    where: { hostId: HOST_ID, name: { startsWith: FIRST_CLONE } },
+    select: { name: true },
+  });
+  const taken = new Set(rows.map((row) => row.name));
+  if (!taken.has(FIRST_CLONE)) return FIRST_CLONE;
+  let number = 2;
+  while (taken.has(`${FIRST_CLONE}-${number}`)) number++;
+  return `${FIRST_CLONE}-${number}`;
 }
 
 /** Rings for the batch's one operation and follows it to its end. @throws OffshootError with the operation's own words. */
