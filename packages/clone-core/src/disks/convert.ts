@@ -1,5 +1,6 @@
 /** Copies of a disk with `qemu-img convert`, tuned and measured. */
 import { OffshootError } from '../errors.ts';
+import type { IoMode } from './io-mode.ts';
 import { stderrOf } from './stderr.ts';
 import type { Shell } from '../shell/shell.ts';
 
@@ -13,45 +14,47 @@ export interface ConvertJob {
 }
 
 /**
- * Direct I/O keeps a cold copy from waiting for the page cache twice; 16 coroutines keep the disk busy; `-S 64k` finds
- * zeroes that are allocated. Measured ways and figures: docs of the benchmark `full-clone`.
+ * Past the page cache, 16 requests keep the disk busy; `-S 64k` leaves out zeroes by the cluster. Writes stay in order
+ * (no `-W`), so that the same content always gives the same file and a base has one digest.
  */
-const TUNED = ['-m', '16', '-W', '-S', '64k'];
+const DIRECT = ['-m', '16', '-S', '64k', '-t', 'none', '-T', 'none'];
+/** Through it, the kernel reads ahead and writes behind best in order. */
+const CACHED = ['-S', '64k', '-t', 'writeback'];
+
+export interface ConvertOptions {
+  signal: AbortSignal;
+  onBytes: (done: number) => void;
+  log: (line: string) => void;
+  mode: IoMode;
+}
 
 /**
- * Copies; the result is on disk when this resolves, except for the directory entry. The source is opened read-only and
- * with QEMU's own lock: a guest that runs on it makes this fail with `busy`. Throws `no-space` when the store fills.
+ * Copies. In `cached` mode the caller syncs; in `direct` mode the data is on disk when this resolves. The source is
+ * opened read-only and with QEMU's own lock: a guest that runs on it makes this fail with `source-changed`. Resolves to the
+ * mode it really used. Throws `no-space` when the store fills.
  */
-export async function convert(
-  shell: Shell,
-  job: ConvertJob,
-  options: { signal: AbortSignal; onBytes: (done: number) => void; log: (line: string) => void },
-): Promise<void> {
+export async function convert(shell: Shell, job: ConvertJob, options: ConvertOptions): Promise<IoMode> {
   try {
-    await attempt(shell, job, ['-t', 'none', '-T', 'none'], options);
+    await attempt(shell, job, options.mode === 'direct' ? DIRECT : CACHED, options);
+    return options.mode;
   } catch (thrown) {
-    if (!refusesDirect(thrown)) throw meaning(thrown, job);
-    options.log('This filesystem refuses direct I/O: copying through the page cache.');
-    try {
-      await attempt(shell, job, ['-t', 'writeback'], options);
-    } catch (again) {
-      throw meaning(again, job);
-    }
+    if (options.mode === 'cached' || !refusesDirect(thrown)) throw meaning(thrown, job);
   }
+  options.log('This filesystem refuses direct I/O: copying through the page cache.');
+  return convert(shell, job, { ...options, mode: 'cached' });
 }
 
 async function attempt(
   shell: Shell,
   job: ConvertJob,
-  cache: readonly string[],
-  { signal, onBytes }: { signal: AbortSignal; onBytes: (done: number) => void },
+  flags: readonly string[],
+  { signal, onBytes }: Pick<ConvertOptions, 'signal' | 'onBytes'>,
 ): Promise<void> {
   const argv = [
     'qemu-img',
     'convert',
     '-p',
-    ...TUNED,
-    ...cache,
+    ...flags,
     '-f',
     job.fromFormat,
     '-O',

@@ -1,5 +1,6 @@
 /** Steps that copy: disks of stopped sources and bases, firmware settings, TPM state. */
 import { convert } from '../../../disks/convert.ts';
+import { ioModes, type IoMode } from '../../../disks/io-mode.ts';
 import { reflink } from '../../../disks/reflink.ts';
 import type { StepContext, StepHandler } from '../../../driver.ts';
 import { OffshootError } from '../../../errors.ts';
@@ -32,6 +33,7 @@ async function needStopped(virsh: Virsh, stopped: Stopped | undefined, signal: A
 }
 
 export function copyDiskStep(shell: Shell, virsh: Virsh, host: HostReader): StepHandler<CopyDiskStep> {
+  const modes = ioModes();
   const needUnchanged = async (step: CopyDiskStep): Promise<void> => {
     for (const { path, modifiedMs, size } of step.expects) {
       const stat = await shell.stat(path);
@@ -48,19 +50,23 @@ export function copyDiskStep(shell: Shell, virsh: Virsh, host: HostReader): Step
     step: CopyDiskStep,
     context: StepContext,
     onBytes: (done: number) => void,
-  ): Promise<void> => {
+  ): Promise<IoMode | undefined> => {
     const { signal } = context;
     const to = partial(step.to);
     await shell.mkdir(folderOf(step.to));
     await shell.remove(to); // of an earlier run that was cut
+    let used: IoMode | undefined;
     if (step.strategy === 'reflink') await reflink(shell, step.from, to, signal);
-    else
-      await convert(
-        shell,
-        { from: step.from, fromFormat: step.fromFormat, to, bytes: step.bytes },
-        { signal, onBytes, log: (line) => context.log(line) },
+    else {
+      const { mode, why } = modes.choose();
+      context.log(
+        `qemu-img convert, ${mode === 'direct' ? 'direct I/O' : 'through the page cache'} (${why})`,
       );
+      const job = { from: step.from, fromFormat: step.fromFormat, to, bytes: step.bytes };
+      used = await convert(shell, job, { signal, onBytes, mode, log: (line) => context.log(line) });
+    }
     await shell.sync(to);
+    return used;
   };
   return {
     run: (step, context) =>
@@ -72,15 +78,18 @@ export function copyDiskStep(shell: Shell, virsh: Virsh, host: HostReader): Step
           await needStopped(virsh, step.stopped, signal);
           await needUnchanged(step);
           const began = performance.now();
-          await copy(step, context, (done) =>
+          const used = await copy(step, context, (done) =>
             report({ doneBytes: Math.min(done, total), totalBytes: total }),
           );
+          const rate = total / ((performance.now() - began) / 1000);
           // Only a copy of a source that stood still all the time gets the disk's name.
           await needStopped(virsh, step.stopped, signal);
           await needUnchanged(step);
           await shell.rename(partial(step.to), step.to);
-          if (step.strategy === 'convert' && total >= TELLING)
-            host.measured(total / ((performance.now() - began) / 1000));
+          if (used !== undefined && total >= TELLING) {
+            modes.measured(used, rate);
+            host.measured(rate);
+          }
         }
         const stat = await shell.stat(step.to);
         context.result({
