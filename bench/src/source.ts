@@ -1,5 +1,6 @@
 /** A stopped guest with a large disk, as benches clone from it. */
 import { randomUUID } from 'node:crypto';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import type { Portal } from './portal.ts';
@@ -27,7 +28,10 @@ export interface SourceGuest {
 /** Defines a stopped guest on the disk and waits until the portal's inventory has found it. */
 export async function defineSource(portal: Portal, disk: string): Promise<SourceGuest> {
   const name = `bench-${randomUUID().slice(0, 8)}`;
-  await execa('virsh', ['-q', '-c', LIBVIRT_URI, 'define', '/dev/stdin'], { input: definition(name, disk) });
+  const file = `${disk}.xml`;
+  await writeFile(file, definition(name, disk));
+  await virsh('define', file);
+  await rm(file);
   for (;;) {
     const row = await portal.db.prisma.guest.findFirst({ where: { name } });
     if (row) return { name, id: row.id, disk, remove: async () => void (await virsh('undefine', name)) };

@@ -37,8 +37,8 @@ async function start(): Promise<void> {
 async function run(config: StartConfig, folder: Awaited<ReturnType<typeof takeFolder>>): Promise<void> {
   const told = signalled();
   const guarded = async (): Promise<void> => {
-    const { url, portal, ended } = await bringUp(config, folder);
-    await announce(config, portal, url);
+    const { url, login, ended } = await bringUp(config, folder);
+    announce(config, url, login);
     if (config.once) return;
     const first = await Promise.race([told, ended]);
     if (first !== 'told') {
@@ -106,17 +106,17 @@ async function bringUp(config: StartConfig, folder: Awaited<ReturnType<typeof ta
     REDIS_URL: redis.url,
     BETTER_AUTH_SECRET: await authSecret(config.data),
   };
-  const [web] = await phase('Web and worker', () =>
+  const [web, , login] = await phase('Web and worker', () =>
     Promise.all([
       startWeb(config, portal),
       startWorker(config, portal, { uri, store, accelerator: accelerator.name }),
-      admin(config, portal, 'ensure-admin'),
+      administrator(config, portal),
     ]),
   );
   await folder.publish({ url: web.url, databaseUrl: postgres.url, redisUrl: redis.url });
   if (config.sample) await firstClone(config, portal, uri);
   const ended = Promise.race(ownServices().map((service) => service.ended.then(() => service.name)));
-  return { url: web.url, portal, ended };
+  return { url: web.url, login, ended };
 }
 
 async function firstClone(config: StartConfig, portal: PortalEnvironment, uri: string): Promise<void> {
@@ -150,13 +150,19 @@ async function activeNetwork(uri: string): Promise<string | undefined> {
   return listed.exitCode === 0 && listed.stdout.split('\n').includes('default') ? 'default' : undefined;
 }
 
-async function announce(config: StartConfig, portal: PortalEnvironment, url: string): Promise<void> {
-  const link = (await admin(config, portal, 'login-link')) as { path: string };
+/** Makes the administrator at the first start. Resolves with the path of a link that signs in once. */
+async function administrator(config: StartConfig, portal: PortalEnvironment): Promise<string> {
+  await admin(config, portal, 'ensure-admin');
+  const { path } = (await admin(config, portal, 'login-link')) as { path: string };
+  return path;
+}
+
+function announce(config: StartConfig, url: string, login: string): void {
   say(`
 Offshoot is ready after ${seconds(performance.now() - begun)}.
 
   Address         ${url}
-  One-time login  ${url}${link.path}
+  One-time login  ${url}${login}
   (good once, for a day; a new one is printed at every start)
 
   Data            ${config.data}${config.once ? '' : '\n  Stop            Ctrl-C'}
