@@ -18,7 +18,15 @@ export type CloneMode = (typeof cloneModes)[number];
 export const guestStates = ['creating', 'stopped', 'running', 'paused', 'deleting', 'missing'] as const;
 export type GuestState = (typeof guestStates)[number];
 
-export const operationKinds = ['clone', 'capture', 'import', 'start', 'stop', 'delete', 'remove-base'] as const;
+export const operationKinds = [
+  'clone',
+  'capture',
+  'import',
+  'start',
+  'stop',
+  'delete',
+  'remove-base',
+] as const;
 /**
  * `capture` freezes a guest's disks into an immutable base (a template version, or the hidden base of linked clones);
  * `import` makes a template version from an image file; `remove-base` deletes a base that has no children.
@@ -43,7 +51,9 @@ export const lanes = ['interactive', 'bulk'] as const;
 /** A queue lane of one host: `interactive` for what takes seconds, `bulk` for what moves gigabytes. */
 export type Lane = (typeof lanes)[number];
 
-export const hostIdSchema = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'A host id is lower-case letters, digits and dashes.');
+export const hostIdSchema = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'A host id is lower-case letters, digits and dashes.');
 /** BullMQ queue of a host's lane. BullMQ forbids ':' in names. */
 export const queueName = (hostId: string, lane: Lane): string => `${hostId}-${lane}`;
 
@@ -66,7 +76,12 @@ export const cloneOptionsSchema = z.strictObject({
   /** MiB. */
   memoryMiB: z.int().min(64).max(4_194_304).optional(),
   /** Name of the host's libvirt network for every NIC; unset: as the source. */
-  network: z.string().min(1).max(64).regex(/^[A-Za-z0-9._-]+$/, 'A network name holds letters, digits, dot, dash and underscore.').optional(),
+  network: z
+    .string()
+    .min(1)
+    .max(64)
+    .regex(/^[A-Za-z0-9._-]+$/, 'A network name holds letters, digits, dot, dash and underscore.')
+    .optional(),
   /** TPM state: `new` gives the clone an empty TPM (secrets sealed in the source's stay there); `copy` copies it (stopped source only). */
   tpm: z.enum(['new', 'copy']).default('new'),
 });
@@ -75,7 +90,10 @@ export type CloneOptions = z.infer<typeof cloneOptionsSchema>;
 export const cloneRequestSchema = z.strictObject({
   source: sourceSchema,
   mode: z.enum(cloneModes),
-  names: z.array(guestNameSchema).min(1, 'Make at least 1.').max(MAX_COUNT, `At most ${MAX_COUNT} guests in one request.`)
+  names: z
+    .array(guestNameSchema)
+    .min(1, 'Make at least 1.')
+    .max(MAX_COUNT, `At most ${MAX_COUNT} guests in one request.`)
     .refine((names) => new Set(names).size === names.length, 'Two of the names are the same.'),
   options: cloneOptionsSchema.prefault({}),
 });
@@ -93,7 +111,12 @@ export const importRequestSchema = z.strictObject({
   vcpus: z.int().min(1).max(256).default(1),
   memoryMiB: z.int().min(64).max(4_194_304).default(128),
   firmware: z.enum(['bios', 'uefi']).default('bios'),
-  network: z.string().min(1).max(64).regex(/^[A-Za-z0-9._-]+$/).optional(),
+  network: z
+    .string()
+    .min(1)
+    .max(64)
+    .regex(/^[A-Za-z0-9._-]+$/)
+    .optional(),
 });
 export type ImportRequest = z.infer<typeof importRequestSchema>;
 

@@ -32,7 +32,16 @@ export type OperationRequest =
   /** `linked` of a guest is planned for its preview only: what runs names the base that a capture made before. */
   | { kind: 'clone'; source: DriverSource; mode: CloneMode; name: string; options: CloneOptions }
   | { kind: 'capture'; guest: GuestRef; label: string }
-  | { kind: 'import'; imagePath: string; label: string; osName: string; vcpus: number; memoryMiB: number; firmware: 'bios' | 'uefi'; network?: string }
+  | {
+      kind: 'import';
+      imagePath: string;
+      label: string;
+      osName: string;
+      vcpus: number;
+      memoryMiB: number;
+      firmware: 'bios' | 'uefi';
+      network?: string;
+    }
   | { kind: 'start'; guest: GuestRef; waitForAgent: boolean; agentTimeoutSeconds: number }
   | { kind: 'stop'; guest: GuestRef; force: boolean; timeoutSeconds: number }
   /** `owned`: files that plans of this guest created and that go with it. Others are never touched. */
@@ -66,7 +75,14 @@ export interface Plan<S extends Step = Step> extends PlanView {
   steps: S[];
   creates: Creation[];
   /** Identity decided at plan time; for clone plans. */
-  guest?: { name: string; uuid: string; macs: string[]; memoryBytes: number; vcpus: number; virtualBytes: number };
+  guest?: {
+    name: string;
+    uuid: string;
+    macs: string[];
+    memoryBytes: number;
+    vcpus: number;
+    virtualBytes: number;
+  };
   /** Bases this guest's disks stand on: recorded as children when the clone is made. Digest of the base. */
   baseDigest?: string;
 }

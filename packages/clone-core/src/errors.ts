@@ -92,7 +92,8 @@ export function toOffshootError(thrown: unknown): OffshootError {
   if (thrown instanceof OffshootError) return thrown;
   return new OffshootError('internal', {
     publicMessage: 'Something failed inside Offshoot that it has no better words for.',
-    remedy: 'Retry; if it happens again, give your administrator this operation’s address: the log has the details.',
+    remedy:
+      'Retry; if it happens again, give your administrator this operation’s address: the log has the details.',
     retryable: true,
     cause: thrown,
     context: { thrown: thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown) },

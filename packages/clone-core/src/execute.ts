@@ -114,7 +114,10 @@ export async function execute<S extends Step>(
     await journal.stepUndoing(at);
     const deadline = deadlineSignal(UNDO_DEADLINE_MS, `undoing "${step.title}"`);
     try {
-      const undone = await handlerOf(driver, step).undo(step, contextFor(at, deadline.signal, () => undefined));
+      const undone = await handlerOf(driver, step).undo(
+        step,
+        contextFor(at, deadline.signal, () => undefined),
+      );
       if (undone !== undefined) undo.undone.push(undone);
       await journal.stepUndone(at, undone === undefined ? {} : { undone });
     } catch (thrown) {
@@ -129,13 +132,18 @@ export async function execute<S extends Step>(
     }
   }
   if (undoing.cancelled) return { state: 'cancelled', undo };
-  const error = undoing.error ?? toOffshootError(new Error('the operation failed before its worker was restarted'));
+  const error =
+    undoing.error ?? toOffshootError(new Error('the operation failed before its worker was restarted'));
   return { state: 'failed', error, undo, result };
 }
 
 function stepAt<S extends Step>(plan: Plan<S>, index: number): S {
   const step = plan.steps[index];
-  if (!step) throw new OffshootError('internal', { publicMessage: 'The saved plan has fewer steps than were performed.', context: { index } });
+  if (!step)
+    throw new OffshootError('internal', {
+      publicMessage: 'The saved plan has fewer steps than were performed.',
+      context: { index },
+    });
   return step;
 }
 
@@ -164,7 +172,10 @@ function mustLeaveAlone(error: OffshootError, signal: AbortSignal): boolean {
 function deadlineSignal(ms: number, what: string): { signal: AbortSignal; clear(): void } {
   const controller = new AbortController();
   const timer = setTimeout(
-    () => controller.abort(new OffshootError('timeout', { publicMessage: `No answer within ${ms / 1000} s while ${what}.` })),
+    () =>
+      controller.abort(
+        new OffshootError('timeout', { publicMessage: `No answer within ${ms / 1000} s while ${what}.` }),
+      ),
     ms,
   );
   return { signal: controller.signal, clear: () => clearTimeout(timer) };

@@ -14,7 +14,10 @@ export const guestNameSchema = z
     /^[A-Za-z0-9][A-Za-z0-9._-]*$/,
     'A name starts with a letter or digit and holds only letters, digits, dot, dash and underscore.',
   )
-  .refine((name) => !name.includes('..') && !name.endsWith('.'), 'A name has no two dots in a row and no dot at its end.');
+  .refine(
+    (name) => !name.includes('..') && !name.endsWith('.'),
+    'A name has no two dots in a row and no dot at its end.',
+  );
 
 export interface NameExpansion {
   names: string[];
@@ -39,7 +42,8 @@ export function expandNames(pattern: string, count: number): NameExpansion {
     const last = Number(to);
     if (last < first) return { names: [], problem: `The range ${whole} runs backwards.` };
     const size = last - first + 1;
-    if (count > size) return { names: [], problem: `The range ${whole} holds ${size} names, ${count} are asked for.` };
+    if (count > size)
+      return { names: [], problem: `The range ${whole} holds ${size} names, ${count} are asked for.` };
     names = Array.from({ length: count }, (_, i) =>
       text.replace(whole, String(first + i).padStart(from.length, '0')),
     );
@@ -51,7 +55,8 @@ export function expandNames(pattern: string, count: number): NameExpansion {
   }
   for (const name of names) {
     const parsed = guestNameSchema.safeParse(name);
-    if (!parsed.success) return { names: [], problem: parsed.error.issues[0]?.message ?? 'That name can’t be used.' };
+    if (!parsed.success)
+      return { names: [], problem: parsed.error.issues[0]?.message ?? 'That name can’t be used.' };
   }
   return { names };
 }

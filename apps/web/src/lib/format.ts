@@ -36,6 +36,7 @@ export function formatProgress(done: number, total: number): string {
     : power > 0 && value < 10
       ? 1
       : 0;
+  if (done === 0) return `0 / ${whole}`;
   return `${value.toFixed(decimals)} / ${whole}`;
 }
 

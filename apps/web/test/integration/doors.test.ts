@@ -1,8 +1,8 @@
 /** Every door of the portal, with and without a session, over the same code that serves HTTP. */
 import { randomUUID } from 'node:crypto';
 import { registerHost } from '@offshoot/db/inventory';
+import '@offshoot/db/testing/global-setup';
 import { freshDatabase } from '@offshoot/db/testing/postgres';
-import type {} from '@offshoot/db/testing/global-setup';
 import { startRedis, type TestRedis } from '@offshoot/queue/testing/redis';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { ADMIN_EMAIL, ensureAdmin, loginLink } from '../../src/server/admin.ts';

@@ -33,7 +33,7 @@ export const makeDriver: DriverFactory = (config, shell) => {
       return libvirtDriver(config, shell);
     default:
       throw new OffshootError('not-found', {
-        publicMessage: `There is no driver for hosts of the kind ${config.kind}.`,
+        publicMessage: `There is no driver for hosts of the kind ${String(config.kind)}.`,
         remedy: 'Correct the kind in the worker’s configuration.',
       });
   }

@@ -11,11 +11,11 @@ import { OperationRow } from './OperationRow.tsx';
 export function OperationList({
   filter,
   empty,
-  footer,
+  renderFooter,
 }: {
   filter: Exclude<Inputs['operation']['list'], void>;
   empty: ReactNode;
-  footer?: (nextCursor: string | null) => ReactNode;
+  renderFooter?: (nextCursor: string | null) => ReactNode;
 }) {
   const trpc = useTRPC();
   const { data, error, refetch } = useQuery({
@@ -32,7 +32,7 @@ export function OperationList({
           <OperationRow key={operation.id} operation={operation} />
         ))}
       </Box>
-      {footer?.(data.nextCursor)}
+      {renderFooter?.(data.nextCursor)}
     </>
   );
 }

@@ -61,7 +61,7 @@ function Lines({ id, live }: { id: string; live: boolean }) {
   const length = lines.length;
   useEffect(() => {
     const element = box.current;
-    if (element && element.scrollHeight - element.scrollTop - element.clientHeight < 120)
+    if (length > 0 && element && element.scrollHeight - element.scrollTop - element.clientHeight < 120)
       element.scrollTop = element.scrollHeight;
   }, [length]);
   return (

@@ -63,7 +63,7 @@ export function OperationsPage() {
             Everything that is done to a guest shows here, while it happens and afterwards.
           </Empty>
         }
-        footer={(next) =>
+        renderFooter={(next) =>
           next === null && cursors.length === 0 ? null : (
             <Group justify="center" mt="md">
               <Button
