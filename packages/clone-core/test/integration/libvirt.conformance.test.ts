@@ -100,13 +100,14 @@ conformance('libvirt', async () => {
     },
     async look() {
       const guests = await lab.guests();
-      const other = await Promise.all(
+      const asked = await Promise.all(
         guests.flatMap((name) => [
-          virsh('snapshot-list', name, '--name').then((text) => `snapshots of ${name}: ${text}`),
-          virsh('checkpoint-list', name, '--name').then((text) => `checkpoints of ${name}: ${text}`),
-          attempt('virsh', '-q', 'backup-dumpxml', name).then((job) => `job of ${name}: ${job ?? 'none'}`),
+          virsh('snapshot-list', name, '--name').then((text) => text && `snapshots of ${name}: ${text}`),
+          virsh('checkpoint-list', name, '--name').then((text) => text && `checkpoints of ${name}: ${text}`),
+          attempt('virsh', '-q', 'backup-dumpxml', name).then((job) => job && `job of ${name}: ${job}`),
         ]),
       );
+      const other = asked.flatMap((text) => (text ? [text] : []));
       const files = [...(await filesBelow(lab.store)), ...(await filesBelow(sources))].filter(
         (path) => path !== wiggle,
       );
