@@ -113,6 +113,7 @@ export interface GuestShape {
   os?: string;
   devices?: string;
   nics?: number;
+  memoryMiB?: number;
 }
 
 /** A small guest under software emulation. */
@@ -127,7 +128,7 @@ export function definitionOf(shape: GuestShape): string {
     { length: shape.nics ?? 1 },
     () => "<interface type='user'><model type='virtio'/></interface>",
   );
-  return `<domain type='qemu'><name>${shape.name}</name><memory unit='MiB'>128</memory><vcpu>1</vcpu>
+  return `<domain type='qemu'><name>${shape.name}</name><memory unit='MiB'>${shape.memoryMiB ?? 128}</memory><vcpu>1</vcpu>
     <os><type arch='x86_64' machine='q35'>hvm</type>${shape.os ?? ''}<boot dev='hd'/></os>
     <features><acpi/><apic/><tcg><tb-cache unit='MiB'>64</tb-cache></tcg></features><cpu mode='maximum'/>
     <devices>${disks.join('')}${nics.join('')}
