@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { addTallies, check, readVitestReport, type Tally } from './tally.ts';
+import { addTallies, check, readPlaywrightReport, readVitestReport, type Tally } from './tally.ts';
 
 export const suites = ['format', 'lint', 'types', 'unit', 'integration', 'browser'] as const;
 export type Suite = (typeof suites)[number];
@@ -36,7 +36,8 @@ export async function runnersOf(wanted: readonly Suite[]): Promise<Runner[]> {
       })),
     ...workspaces.flatMap((folder) => vitestRunner('unit', folder, 'test/unit')),
     ...workspaces.flatMap((folder) => vitestRunner('integration', folder, 'test/integration')),
-    ...vitestRunner('browser', 'apps/web', 'e2e'),
+    ...workspaces.flatMap((folder) => vitestRunner('integration', folder, 'test/libvirt')),
+    { suite: 'browser', name: 'browser apps/web', run: () => runPlaywright('apps/web/e2e') },
   ];
   return all.filter((runner) => wanted.includes(runner.suite));
 }
@@ -62,14 +63,20 @@ async function runCheck(name: string, argv: readonly [string, ...string[]]): Pro
 
 function vitestRunner(suite: Suite, folder: string, tests: string): Runner[] {
   if (!existsSync(join(root, folder, tests))) return [];
-  return [{ suite, name: `${suite} ${folder}`, run: () => runVitest(folder, tests) }];
+  return [
+    {
+      suite,
+      name: tests.endsWith(suite) ? `${suite} ${folder}` : `${suite} ${folder}/${tests}`,
+      run: () => runVitest(folder, tests),
+    },
+  ];
 }
 
 /** Runs one workspace's tests; a run without a readable report, or with no test in it, is a failure. */
 async function runVitest(folder: string, tests: string): Promise<Tally> {
   const scratch = await mkdtemp(join(tmpdir(), 'offshoot-report-'));
   const file = join(scratch, 'report.json');
-  // A browser suite may bring a configuration of its own, beside its tests.
+  // A suite may bring a configuration of its own, beside its tests.
   const own = join(root, folder, tests, 'vitest.config.ts');
   try {
     const done = await execa(
@@ -100,6 +107,45 @@ async function runVitest(folder: string, tests: string): Promise<Tally> {
     return addTallies([
       tally,
       check(`${folder} ${tests}: vitest ended with ${String(done.exitCode)}`, false, done.all),
+    ]);
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+/** Runs the browser tests; a run without a readable report, or with no test in it, is a failure. */
+async function runPlaywright(folder: string): Promise<Tally> {
+  const scratch = await mkdtemp(join(tmpdir(), 'offshoot-report-'));
+  const file = join(scratch, 'report.json');
+  try {
+    const done = await execa(
+      process.execPath,
+      [
+        '--import',
+        'tsx',
+        join(root, 'node_modules/@playwright/test/cli.js'),
+        'test',
+        '-c',
+        join(root, folder),
+        '--reporter=json',
+      ],
+      {
+        cwd: join(root, folder),
+        all: true,
+        reject: false,
+        stdin: 'ignore',
+        env: { CI: '1', PLAYWRIGHT_JSON_OUTPUT_FILE: file },
+      },
+    );
+    const text = await readFile(file, 'utf8').catch(() => undefined);
+    if (text === undefined) return check(`${folder}: Playwright wrote no report`, false, done.all);
+    const tally = readPlaywrightReport(JSON.parse(text));
+    if (tally.passed + tally.failed + tally.skipped === 0)
+      return check(`${folder}: not one test was found`, false, done.all);
+    if (done.exitCode === 0 || tally.failed > 0) return tally;
+    return addTallies([
+      tally,
+      check(`${folder}: Playwright ended with ${String(done.exitCode)}`, false, done.all),
     ]);
   } finally {
     await rm(scratch, { recursive: true, force: true });

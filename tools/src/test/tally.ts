@@ -85,3 +85,59 @@ export function readVitestReport(json: unknown): Tally {
   }
   return tally;
 }
+
+interface PlaywrightSuite {
+  specs: { title: string; file: string; tests: PlaywrightTest[] }[];
+  suites?: PlaywrightSuite[] | undefined;
+}
+
+const playwrightTest = z.object({
+  status: z.enum(['expected', 'unexpected', 'flaky', 'skipped']),
+  annotations: z.array(z.object({ type: z.string(), description: z.string().optional() })),
+  results: z.array(z.object({ errors: z.array(z.object({ message: z.string().optional() })) })),
+});
+type PlaywrightTest = z.infer<typeof playwrightTest>;
+
+const playwrightSuite: z.ZodType<PlaywrightSuite> = z.lazy(() =>
+  z.object({
+    specs: z.array(z.object({ title: z.string(), file: z.string(), tests: z.array(playwrightTest) })),
+    suites: z.array(playwrightSuite).optional(),
+  }),
+);
+const playwrightReport = z.object({
+  suites: z.array(playwrightSuite),
+  errors: z.array(z.object({ message: z.string().optional() })),
+});
+
+/**
+ * Reads a report of `playwright test --reporter=json`. A flaky test has failed; an error outside of any test counts as
+ * one failure. @throws ZodError when it is no such report.
+ */
+export function readPlaywrightReport(json: unknown): Tally {
+  const report = playwrightReport.parse(json);
+  const tally = emptyTally();
+  const visit = (suite: PlaywrightSuite): void => {
+    for (const spec of suite.specs)
+      for (const test of spec.tests) count(tally, `${spec.file} > ${spec.title}`, test);
+    for (const inner of suite.suites ?? []) visit(inner);
+  };
+  for (const suite of report.suites) visit(suite);
+  for (const error of report.errors) {
+    tally.failed++;
+    tally.failures.push(`outside of any test\n${error.message ?? ''}`);
+  }
+  return tally;
+}
+
+function count(tally: Tally, name: string, test: PlaywrightTest): void {
+  if (test.status === 'expected') tally.passed++;
+  else if (test.status === 'skipped') {
+    const reason = test.annotations.find(({ type }) => type === 'skip')?.description;
+    tally.skipped++;
+    tally.skips.push(reason === undefined ? name : `${name}: ${reason}`);
+  } else {
+    tally.failed++;
+    const messages = test.results.flatMap((result) => result.errors.map(({ message }) => message ?? ''));
+    tally.failures.push(`${name}\n${messages.join('\n')}`);
+  }
+}

@@ -13,13 +13,17 @@ export function fractionOf(operation: Pick<OperationView, 'plan' | 'steps' | 'st
   if (operation.state === 'finished') return 1;
   const plan = operation.plan;
   if (!plan || plan.steps.length === 0) return undefined;
+  const bytesOf = (index: number): number =>
+    Math.max(plan.steps[index]?.bytes ?? 0, operation.steps[index]?.progress?.totalBytes ?? 0);
+  const moved = plan.steps.reduce((sum, _, index) => sum + bytesOf(index), 0);
+  // Steps without bytes take time too (a boot, say): the bar must not stand at its end meanwhile.
+  const small = Math.max(SMALL_STEP_BYTES, moved * SMALL_STEP_SHARE);
   let done = 0;
   let total = 0;
-  for (const [index, step] of plan.steps.entries()) {
+  for (const index of plan.steps.keys()) {
     const status = operation.steps[index];
-    const bytes = Math.max(step.bytes ?? 0, status?.progress?.totalBytes ?? 0);
-    // A step without bytes weighs a little, so that a plan without any still moves.
-    const weight = bytes > 0 ? bytes : SMALL_STEP_BYTES;
+    const bytes = bytesOf(index);
+    const weight = bytes > 0 ? bytes : small;
     total += weight;
     if (status?.state === 'done') done += weight;
     else if (status?.progress?.doneBytes !== undefined && bytes > 0)
@@ -29,6 +33,7 @@ export function fractionOf(operation: Pick<OperationView, 'plan' | 'steps' | 'st
 }
 
 const SMALL_STEP_BYTES = 4 * 1024 * 1024;
+const SMALL_STEP_SHARE = 0.1;
 
 /** The step that runs or is being undone now. */
 export function currentStep(

@@ -34,5 +34,6 @@ describe('the New clone form', () => {
     expect(nameAtFault('request.names.1', ['a', 'b'])).toBe('b');
     expect(nameAtFault('source', ['a'])).toBeUndefined();
     expect(suggestName('web-template')).toBe('web-1');
+    expect(suggestName('web-template', new Set(['web-1', 'web-2', 'web-4']))).toBe('web-3');
   });
 });

@@ -65,7 +65,7 @@ function Form({
   const [form, setForm] = useState<CloneForm>(() => ({
     ...emptyForm,
     source: initial?.source ?? null,
-    pattern: initial ? suggestName(initial.name) : '',
+    pattern: initial ? suggestName(initial.name, sources.taken) : '',
   }));
   const [chosen, setChosen] = useState(initial);
   const change = (part: Partial<CloneForm>): void => setForm((old) => ({ ...old, ...part }));
@@ -149,8 +149,8 @@ function Form({
                     network: null,
                     tpm: 'new',
                     pattern:
-                      form.pattern === '' || form.pattern === suggestName(chosen?.name ?? '')
-                        ? suggestName(choice.name)
+                      form.pattern === '' || form.pattern === suggestName(chosen?.name ?? '', sources.taken)
+                        ? suggestName(choice.name, sources.taken)
                         : form.pattern,
                   });
                   clone.reset();

@@ -88,10 +88,12 @@ function requestOf(form: CloneForm, source: Source, names: string[]): CloneReque
   };
 }
 
-/** A name to begin with: the source's, counted on. "web-template" → "web-template-1". */
-export function suggestName(sourceName: string): string {
+/** A name to begin with: the source's, counted on to one that is free. "web-template" → "web-template-1". */
+export function suggestName(sourceName: string, taken: ReadonlySet<string> = new Set()): string {
   const base = sourceName.replace(/-?\d+$/, '').replace(/-?template$/, '') || sourceName;
-  const name = `${base}-1`;
+  let number = 1;
+  while (taken.has(`${base}-${number}`)) number++;
+  const name = `${base}-${number}`;
   return guestNameSchema.safeParse(name).success ? name : '';
 }
 

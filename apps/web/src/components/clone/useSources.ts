@@ -2,6 +2,7 @@
 
 import type { Source } from '@offshoot/clone-core/contract';
 import { useQuery } from '@tanstack/react-query';
+import { useMemo } from 'react';
 import { formatBytes } from '../../lib/format.ts';
 import { useTRPC } from '../../lib/trpc.ts';
 
@@ -21,6 +22,8 @@ export interface SourceChoice {
 export function useSources(): {
   templates: SourceChoice[];
   guests: SourceChoice[];
+  /** Names of the guests there are. */
+  taken: ReadonlySet<string>;
   loading: boolean;
   error: unknown;
   refetch: () => void;
@@ -28,7 +31,9 @@ export function useSources(): {
   const trpc = useTRPC();
   const templates = useQuery(trpc.template.list.queryOptions());
   const guests = useQuery(trpc.guest.list.queryOptions({ pageSize: 500 }));
+  const taken = useMemo(() => new Set(guests.data?.guests.map(({ name }) => name)), [guests.data]);
   return {
+    taken,
     loading: templates.isPending || guests.isPending,
     error: templates.error ?? guests.error,
     refetch: () => void Promise.all([templates.refetch(), guests.refetch()]),

@@ -63,6 +63,8 @@ function Lines({ id, live }: { id: string; live: boolean }) {
     const element = box.current;
     if (length > 0 && element && element.scrollHeight - element.scrollTop - element.clientHeight < 120)
       element.scrollTop = element.scrollHeight;
+    // Follows when a line came, not at every rendering.
+    // oxlint-disable-next-line react/exhaustive-effect-dependencies -- the number of lines is what to react to
   }, [length]);
   return (
     <Box

@@ -67,6 +67,8 @@ export function Palette() {
       highlightQuery
       limit={30}
       scrollable
+      scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}
+      attributes={{ content: { 'aria-label': 'Find anything' } }}
       maxHeight={420}
       searchProps={{
         leftSection: <IconSearch size={18} />,

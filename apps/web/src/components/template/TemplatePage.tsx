@@ -101,7 +101,7 @@ function Version({ version, onDelete }: { version: TemplateVersionView; onDelete
           ],
           [
             'Size',
-            <span key="s" className="num">
+            <span key="s">
               {formatBytes(version.allocatedBytes)} stored, {formatBytes(version.virtualBytes)} as the guest
               sees it
             </span>,
