@@ -12,7 +12,13 @@ export async function virsh(...args: string[]): Promise<string> {
 }
 
 export interface GuestWish {
-  disks: readonly { path: string; format?: string; type?: 'file' | 'block' }[];
+  disks: readonly {
+    path: string;
+    format?: string;
+    type?: 'file' | 'block';
+    /** LUKS that the host opens, with a secret that need not be there while the guest is stopped. */
+    locked?: boolean;
+  }[];
   memoryMiB?: number;
   /** A channel for the guest agent. */
   agent?: boolean;
@@ -20,10 +26,12 @@ export interface GuestWish {
   uuid?: string;
 }
 
+const LUKS = `<encryption format='luks'><secret type='passphrase' uuid='${randomUUID()}'/></encryption>`;
+
 function definition(name: string, wish: GuestWish): string {
   const disks = wish.disks.map(
-    ({ path, format = 'qcow2', type = 'file' }, index) =>
-      `<disk type='${type}' device='disk'><driver name='qemu' type='${format}'/><source ${type === 'file' ? 'file' : 'dev'}='${path}'/><target dev='vd${String.fromCodePoint(97 + index)}' bus='virtio'/></disk>`,
+    ({ path, format = 'qcow2', type = 'file', locked = false }, index) =>
+      `<disk type='${type}' device='disk'><driver name='qemu' type='${format}'/><source ${type === 'file' ? 'file' : 'dev'}='${path}'>${locked ? LUKS : ''}</source><target dev='vd${String.fromCodePoint(97 + index)}' bus='virtio'/></disk>`,
   );
   const channel = `<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>`;
   return `<domain type='qemu'>

@@ -105,7 +105,7 @@ const cases: BadSource[] = [
     what: 'an encrypted disk',
     make: async () => {
       await makeLocked(at('locked.luks'), ['-f', 'luks', '-o', 'key-secret=s']);
-      return { disks: [{ path: at('locked.luks'), format: 'luks' }] };
+      return { disks: [{ path: at('locked.luks'), format: 'raw', locked: true }] };
     },
     expected: { code: 'source-encrypted', message: /is encrypted/ },
   },
@@ -203,7 +203,7 @@ it('a source that vanishes between preview and click', async () => {
   expect(await lab.domains()).not.toContain(named('v1'));
   expect(await sha256(at('vanishing.qcow2'))).toBe(digest);
   await expect
-    .poll(() => lab.db.prisma.guest.findUnique({ where: { id } }))
+    .poll(() => lab.db.prisma.guest.findUnique({ where: { id } }), { timeout: 15_000 })
     .toMatchObject({ state: 'missing' });
   await lab.db.prisma.guest.delete({ where: { id } });
   await lab.expectTidy();
