@@ -2,7 +2,7 @@ import { Anchor, Center, Stack, Text, Title } from '@mantine/core';
 
 export default function NotFound() {
   return (
-    <Center mih="60dvh" p="md">
+    <Center component="main" mih="60dvh" p="md">
       <Stack gap={6} align="center">
         <Title order={1}>There is nothing here</Title>
         <Text c="dimmed" size="sm">

@@ -140,7 +140,7 @@ export function Facts({ facts }: { facts: readonly (readonly [string, ReactNode]
           <Text component="dt" size="sm" c="dimmed">
             {name}
           </Text>
-          <Text component="dd" size="sm" m={0}>
+          <Text component="dd" size="sm" m={0} miw={0} style={{ overflowWrap: 'anywhere' }}>
             {value}
           </Text>
         </Box>

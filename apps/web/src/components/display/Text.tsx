@@ -33,7 +33,12 @@ export function Copyable({ value, shown }: { value: string; shown?: string }) {
               {copied ? (
                 <IconCheck size={14} color="var(--state-good)" aria-hidden />
               ) : (
-                <IconCopy size={14} style={{ flexShrink: 0 }} color="var(--mantine-color-dimmed)" aria-hidden />
+                <IconCopy
+                  size={14}
+                  style={{ flexShrink: 0 }}
+                  color="var(--mantine-color-dimmed)"
+                  aria-hidden
+                />
               )}
             </Group>
           </UnstyledButton>

@@ -110,6 +110,7 @@ function Header({
         />
         <Link
           href="/"
+          aria-label="Offshoot, overview"
           className="thing"
           style={{ display: 'flex', alignItems: 'center', gap: 8, textDecoration: 'none' }}
         >

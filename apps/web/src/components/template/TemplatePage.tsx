@@ -96,7 +96,7 @@ function Version({ version, onDelete }: { version: TemplateVersionView; onDelete
             <Copyable
               key="d"
               value={`sha256:${version.digest}`}
-              shown={`sha256:${version.digest.slice(0, 24)}…`}
+              shown={`sha256:${version.digest.slice(0, 12)}…`}
             />,
           ],
           [
