@@ -50,19 +50,19 @@ async function prove(shell: Shell, image: string): Promise<Verdict> {
   if ((await shell.stat('/dev/kvm')) === undefined)
     return tcg('software emulation: this machine has no /dev/kvm');
   const from = performance.now();
-  if (await boots(shell, image)) {
+  const failure = await whyNotBooting(shell, image);
+  if (failure === undefined) {
     return {
       name: 'kvm',
       provenAt,
       detail: `a guest booted in ${((performance.now() - from) / 1000).toFixed(1)} s`,
     };
   }
-  return tcg(
-    `software emulation: /dev/kvm is there, but a guest did not boot with it within ${DEADLINE_MS / 1000} s`,
-  );
+  return tcg(`software emulation: /dev/kvm is there, but ${failure}`);
 }
 
-async function boots(shell: Shell, image: string): Promise<boolean> {
+/** Undefined: it boots. */
+async function whyNotBooting(shell: Shell, image: string): Promise<string | undefined> {
   const stop = new AbortController();
   let seen = '';
   let ready = false;
@@ -99,11 +99,12 @@ async function boots(shell: Shell, image: string): Promise<boolean> {
         },
       },
     );
-    return ready;
+    return ready ? undefined : 'its guest ended without booting';
   } catch (thrown) {
-    if (ready) return true;
-    if (thrown instanceof OffshootError && (thrown.code === 'timeout' || thrown.code === 'command-failed'))
-      return false;
+    if (ready) return undefined;
+    if (!(thrown instanceof OffshootError)) throw thrown;
+    if (thrown.code === 'timeout') return `a guest did not boot with it within ${DEADLINE_MS / 1000} s`;
+    if (thrown.code === 'command-failed') return 'QEMU can’t use it';
     throw thrown;
   }
 }
