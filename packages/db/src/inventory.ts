@@ -95,7 +95,8 @@ const SPACE_NEWS_BYTES = 16 * 2 ** 20;
 
 /**
  * Brings the inventory in line with what the host reports: adds found guests (`managed: false`), updates state, address
- * and disks, marks what is gone as `missing`. Rows being made or deleted are left to their operations.
+ * and disks, marks what is gone as `missing`. A guest that was only found, never worked on or cloned, is forgotten
+ * instead. Rows being made or deleted are left to their operations.
  * @param options.since when the list was begun, by this machine's clock: guests that an operation ended for since then
  *   are left for the next round, because the list may tell of the time before.
  */
@@ -126,6 +127,12 @@ export function syncGuests(
       if (missing.length > 0) {
         await tx.query(
           `UPDATE "guest" SET "state" = 'missing', "address" = NULL WHERE "id" = ANY($1::uuid[]) AND "state" NOT IN ('creating', 'deleting')`,
+          [missing],
+        );
+        await tx.query(
+          `DELETE FROM "guest" g WHERE g."id" = ANY($1::uuid[]) AND g."state" = 'missing' AND NOT g."managed"
+             AND NOT EXISTS (SELECT 1 FROM "operation" o WHERE o."guestId" = g."id")
+             AND NOT EXISTS (SELECT 1 FROM "guest" c WHERE c."sourceGuestId" = g."id")`,
           [missing],
         );
       }
