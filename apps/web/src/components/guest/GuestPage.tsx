@@ -51,7 +51,9 @@ export function GuestPage({ id }: { id: string }) {
             error={{
               code: 'source-missing',
               message: `${guest.host.name} does not know this guest any more.`,
-              remedy: 'Someone removed it there by hand. Delete it here to forget it.',
+              remedy: guest.managed
+                ? 'Someone removed it there by hand. Delete it here to forget it.'
+                : 'Someone removed it there by hand.',
               retryable: false,
             }}
           />
