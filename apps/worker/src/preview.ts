@@ -55,12 +55,14 @@ export async function previewClone(
   const each = viewOf(chosen);
   const capture = await capturePlan(driver, source, request.mode, signal);
   const count = request.names.length;
+  const sum = total(each, count, capture);
+  refuseTooMuch(sum.storeBytes, count, facts);
   return {
     modes: cloneModes.map((mode) => modeChoice(mode, plans.get(mode), source)),
     ...(capture === undefined ? {} : { capture }),
     each,
     count,
-    total: total(each, count, capture),
+    total: sum,
     fingerprint: capture?.fingerprint ?? each.fingerprint,
     simulated: driver.info.simulated,
   };
@@ -74,6 +76,18 @@ function refuseTakenNames(names: readonly string[], facts: Facts): void {
     publicMessage: `There is a guest named ${names[index]} on this host already.`,
     remedy: 'Choose another name.',
     field: `names.${index}`,
+  });
+}
+
+/** Each plan looks at its own space only; together they may not fit. */
+function refuseTooMuch(storeBytes: number, count: number, facts: Facts): void {
+  const { freeBytes } = facts.host.store;
+  if (storeBytes <= freeBytes) return;
+  const gib = (bytes: number): string => `${(bytes / 1024 ** 3).toFixed(1)} GiB`;
+  throw new OffshootError('no-space', {
+    publicMessage: `${count === 1 ? 'The clone' : `The ${count} clones`} would store ${gib(storeBytes)}, but only ${gib(freeBytes)} are free on the host.`,
+    remedy: 'Make fewer, make linked clones, or free space on the host’s store.',
+    field: 'names',
   });
 }
 

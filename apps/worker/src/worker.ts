@@ -6,7 +6,7 @@ import { registerHost, reportHost } from '@offshoot/db/inventory';
 import { giveBack } from '@offshoot/db/operations';
 import type { JobRef } from '@offshoot/db/types';
 import { openQueues } from '@offshoot/queue/jobs';
-import { serveLane } from '@offshoot/queue/serve';
+import { serveLane, servePreviews } from '@offshoot/queue/serve';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
@@ -21,6 +21,7 @@ import { every, hearCancels, keepClaims, reconcile } from './upkeep.ts';
 
 const HEARTBEAT_MS = 2000;
 const RECONCILE_MS = 2000;
+const PREVIEWS_AT_ONCE = 4;
 /** Previews are reads, but a host that hangs must not hold them for ever, milliseconds. */
 const PREVIEW_PATIENCE_MS = 14_000;
 /** How long a stop waits for running steps to let go, milliseconds. */
@@ -88,17 +89,22 @@ export async function runWorker(
       interactive: config.OFFSHOOT_LANES_INTERACTIVE,
       bulk: config.OFFSHOOT_LANES_BULK,
     };
-    const servers = lanes.map((lane) =>
+    const laneServers = lanes.map((lane) =>
       serveLane(config.REDIS_URL, {
         hostId: host.id,
         lane,
         concurrency: concurrency[lane],
         operation,
-        preview: (request) =>
-          previewClone(db, host.driver, request, AbortSignal.timeout(PREVIEW_PATIENCE_MS)),
         onError: (error) => log.warn({ err: error, lane }, 'queue'),
       }),
     );
+    const previews = servePreviews(config.REDIS_URL, {
+      hostId: host.id,
+      concurrency: PREVIEWS_AT_ONCE,
+      preview: (request) => previewClone(db, host.driver, request, AbortSignal.timeout(PREVIEW_PATIENCE_MS)),
+      onError: (error) => log.warn({ err: error }, 'previews'),
+    });
+    const servers = [...laneServers, previews];
     await Promise.all([inventory.now(), reconciler.now()]);
     onReady();
     await aborted(stop);

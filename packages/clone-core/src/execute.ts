@@ -51,8 +51,8 @@ export interface ExecuteOptions {
 
 /**
  * Performs the plan from `from.nextStep`. Resolves with the outcome once the steps are done or undone.
- * Rejects only when the work must be left as it is for someone else: `lost-claim`, or the signal's reason when that
- * is not a cancel.
+ * Rejects only when the work must be left as it is for later or someone else: `lost-claim`, the signal's reason when that
+ * is not a cancel, or `host-unreachable` while undoing.
  */
 export async function execute<S extends Step>(
   plan: Plan<S>,
@@ -122,10 +122,11 @@ export async function execute<S extends Step>(
       await journal.stepUndone(at, undone === undefined ? {} : { undone });
     } catch (thrown) {
       const error = toOffshootError(thrown);
-      if (error.code === 'lost-claim') throw error;
+      // Nobody can be asked what is left: the undo goes on when the host is back.
+      if (error.code === 'lost-claim' || error.code === 'host-unreachable') throw error;
       const leftBehind = `${step.title}: ${error.publicMessage}`;
       undo.leftBehind.push(leftBehind);
-      journal.log(at, `undo failed: ${error.message} ${JSON.stringify(error.context)}`);
+      journal.log(at, `undo failed: ${error.publicMessage}`);
       await journal.stepUndone(at, { leftBehind });
     } finally {
       deadline.clear();

@@ -78,13 +78,14 @@ export function requestRetry(db: Db, asked: Asked & { operationId: string }): Pr
 
 async function makeAgain(tx: Tx, userId: string | null, found: Found): ReturnType<typeof makeClones> {
   const { request } = found;
+  const agreed = await shownFingerprint(tx, found);
   switch (request.kind) {
     case 'clone':
       return makeClones(
         tx,
         userId,
         { source: request.source, mode: request.mode, names: [request.name], options: request.options },
-        null,
+        agreed,
       );
     case 'import':
       return { events: [], ...(await makeImport(tx, request)) };
@@ -94,7 +95,12 @@ async function makeAgain(tx: Tx, userId: string | null, found: Found): ReturnTyp
       const followers = await followersOf(tx, found.id);
       const first = followers[0];
       if (first)
-        return makeClones(tx, userId, { ...first, names: followers.map((follower) => follower.name) }, null);
+        return makeClones(
+          tx,
+          userId,
+          { ...first, names: followers.map((follower) => follower.name) },
+          agreed,
+        );
       return { events: [], ...(await makeGuestOperation(tx, request.guestId, request)) };
     }
     default: {
@@ -106,6 +112,16 @@ async function makeAgain(tx: Tx, userId: string | null, found: Found): ReturnTyp
       return { events: [], ...(await makeGuestOperation(tx, found.guestId, request)) };
     }
   }
+}
+
+/** A stale operation showed its new plan: that is the one agreed to, and no later one. */
+async function shownFingerprint(tx: Tx, found: Found): Promise<string | null> {
+  if (found.state !== 'stale') return null;
+  const { rows } = await tx.query<{ fingerprint: string | null }>(
+    `SELECT "plan" ->> 'fingerprint' AS fingerprint FROM "operation" WHERE "id" = $1`,
+    [found.id],
+  );
+  return rows[0]?.fingerprint ?? null;
 }
 
 async function followersOf(

@@ -22,8 +22,17 @@ export interface OperationJob {
   attempt?: number;
 }
 
-/** What a job's data is; `name` is 'operation' or 'preview'. */
-export type JobData = { operationId: string } | { request: CloneRequest };
+/** Data of a job in a lane. */
+export interface OperationData {
+  operationId: string;
+}
+/** Data of a job in a host's queue of previews. */
+export interface PreviewData {
+  request: CloneRequest;
+}
+
+/** Previews have a queue of their own beside the lanes. */
+export const previewQueueName = (hostId: string): string => `${hostId}-preview`;
 
 /** What a preview job returns: an error is data, so that its code and remedy survive the way back. */
 export type PreviewReply = { preview: ClonePreview } | { error: PublicError };
@@ -46,10 +55,6 @@ export interface Queues {
   close(): Promise<void>;
 }
 
-/** Lower runs first: a person waits for a preview. */
-const PREVIEW_PRIORITY = 1;
-const OPERATION_PRIORITY = 2;
-
 /** Opens the ringing side. Connects in the background; every call answers or rejects within its bound. */
 export function openQueues(redisUrl: string): Queues {
   const redis = impatientRedis(redisUrl);
@@ -63,8 +68,7 @@ export function openQueues(redisUrl: string): Queues {
   const note = (error: Error): void => {
     lastError = error;
   };
-  const queueOf = (hostId: string, lane: Lane): Queue => {
-    const name = queueName(hostId, lane);
+  const queueNamed = (name: string): Queue => {
     let queue = queues.get(name);
     if (!queue) {
       queue = new Queue(name, { connection: redis });
@@ -76,7 +80,7 @@ export function openQueues(redisUrl: string): Queues {
   const answersOf = (hostId: string): QueueEvents => {
     let events = answers.get(hostId);
     if (!events) {
-      events = new QueueEvents(queueName(hostId, 'interactive'), {
+      events = new QueueEvents(previewQueueName(hostId), {
         connection: listening,
       });
       events.on('error', note);
@@ -89,12 +93,11 @@ export function openQueues(redisUrl: string): Queues {
   return {
     async enqueueOperation({ operationId, hostId, lane, attempt = 0 }) {
       await bounded(
-        queueOf(hostId, lane).add(
+        queueNamed(queueName(hostId, lane)).add(
           'operation',
           { operationId },
           {
             jobId: `${operationId}-${attempt}`,
-            priority: OPERATION_PRIORITY,
             removeOnComplete: true,
             removeOnFail: true,
           },
@@ -107,14 +110,10 @@ export function openQueues(redisUrl: string): Queues {
     async preview(hostId, request, timeoutMs = 15_000) {
       const events = answersOf(hostId);
       await bounded(events.waitUntilReady(), COMMAND_TIMEOUT_MS, () => queueAway(lastError));
-      const queue = queueOf(hostId, 'interactive');
+      const queue = queueNamed(previewQueueName(hostId));
       const job = await bounded(
         // Kept for a minute: an answer may come before this process listens for it.
-        queue.add(
-          'preview',
-          { request },
-          { priority: PREVIEW_PRIORITY, removeOnComplete: { age: 60 }, removeOnFail: { age: 60 } },
-        ),
+        queue.add('preview', { request }, { removeOnComplete: { age: 60 }, removeOnFail: { age: 60 } }),
         COMMAND_TIMEOUT_MS,
         () => queueAway(lastError),
       );
@@ -143,11 +142,8 @@ export function openQueues(redisUrl: string): Queues {
 
     async counts(hostId) {
       const of = async (lane: Lane): Promise<[Lane, LaneCounts]> => {
-        const counts = await queueOf(hostId, lane).getJobCounts('waiting', 'prioritized', 'active');
-        return [
-          lane,
-          { waiting: (counts['waiting'] ?? 0) + (counts['prioritized'] ?? 0), active: counts['active'] ?? 0 },
-        ];
+        const counts = await queueNamed(queueName(hostId, lane)).getJobCounts('waiting', 'active');
+        return [lane, { waiting: counts['waiting'] ?? 0, active: counts['active'] ?? 0 }];
       };
       const entries = await bounded(Promise.all(lanes.map(of)), COMMAND_TIMEOUT_MS, () =>
         queueAway(lastError),

@@ -1,10 +1,10 @@
 /** The answering side: what a worker runs for one host. */
 import { queueName, type Lane } from '@offshoot/clone-core/contract';
 import { toOffshootError } from '@offshoot/clone-core/errors';
-import { Worker, type Job } from 'bullmq';
+import { Worker, type Job, type Processor } from 'bullmq';
 import type { ClonePreview, CloneRequest } from '@offshoot/clone-core/contract';
 import { patientRedis } from './connection.ts';
-import type { JobData, PreviewReply } from './jobs.ts';
+import { previewQueueName, type OperationData, type PreviewData, type PreviewReply } from './jobs.ts';
 
 export interface LaneServer {
   hostId: string;
@@ -13,6 +13,13 @@ export interface LaneServer {
   concurrency: number;
   /** Performs the operation, or finds that there is nothing to do. A rejection is the operation's row's business too: it is only logged here. */
   operation(operationId: string): Promise<void>;
+  onError: (error: Error) => void;
+}
+
+export interface PreviewServer {
+  hostId: string;
+  /** How many previews are made at once. */
+  concurrency: number;
   preview(request: CloneRequest): Promise<ClonePreview>;
   onError: (error: Error) => void;
 }
@@ -21,30 +28,48 @@ export interface LaneServer {
  * Serves one lane until `close`, which stops taking jobs at once and waits for the running ones. Survives restarts of
  * Redis. A job that Redis thinks stalled is delivered again; the operation's claim decides who performs it.
  */
-export function serveLane(redisUrl: string, server: LaneServer): { close(): Promise<void> } {
-  const connection = patientRedis(redisUrl);
-  connection.on('error', server.onError);
-  const worker = new Worker<JobData, PreviewReply | null>(
-    queueName(server.hostId, server.lane),
-    async (job: Job<JobData>): Promise<PreviewReply | null> => {
-      if ('operationId' in job.data) {
-        await server.operation(job.data.operationId);
-        return null;
-      }
+export function serveLane(redisUrl: string, server: LaneServer): Served {
+  return serve(redisUrl, queueName(server.hostId, server.lane), server, async (job: Job<OperationData>) => {
+    await server.operation(job.data.operationId);
+    return null;
+  });
+}
+
+/** Serves a host's previews, on a queue of their own: people wait for them while guests boot in every lane. */
+export function servePreviews(redisUrl: string, server: PreviewServer): Served {
+  return serve(
+    redisUrl,
+    previewQueueName(server.hostId),
+    server,
+    async (job: Job<PreviewData>): Promise<PreviewReply> => {
       try {
         return { preview: await server.preview(job.data.request) };
       } catch (error) {
         return { error: toOffshootError(error).toPublic() };
       }
     },
-    {
-      connection: connection,
-      concurrency: server.concurrency,
-      maxStalledCount: 1_000_000,
-    },
   );
-  worker.on('error', server.onError);
-  worker.on('failed', (_job, error) => server.onError(error));
+}
+
+export interface Served {
+  close(): Promise<void>;
+}
+
+function serve(
+  redisUrl: string,
+  name: string,
+  options: { concurrency: number; onError: (error: Error) => void },
+  work: Processor,
+): Served {
+  const connection = patientRedis(redisUrl);
+  connection.on('error', options.onError);
+  const worker = new Worker(name, work, {
+    connection,
+    concurrency: options.concurrency,
+    maxStalledCount: 1_000_000,
+  });
+  worker.on('error', options.onError);
+  worker.on('failed', (_job, error) => options.onError(error));
   return {
     async close() {
       await worker.close();

@@ -14,6 +14,15 @@ const heading =
   async (page: Page): Promise<void> =>
     expect(page.getByRole('heading', { level: 1, name })).toBeVisible();
 
+/** Also waits until nothing on the page is a placeholder any more: what is looked at is the page with its content. */
+const settled = ({ ready, ...place }: Place): Place => ({
+  ...place,
+  ready: async (page) => {
+    await ready(page);
+    await expect(page.locator('.mantine-Skeleton-root, [aria-busy="true"]')).toHaveCount(0);
+  },
+});
+
 /** Makes what the pages need, and says where they are. Of a signed-in page. */
 export async function allPlaces(page: Page): Promise<Place[]> {
   const name = newName('page');
@@ -42,7 +51,7 @@ export async function allPlaces(page: Page): Promise<Place[]> {
   await page.getByRole('main').getByRole('link').first().click();
   await page.waitForURL(/\/hosts\/[a-z0-9-]+$/);
   const host = new URL(page.url()).pathname;
-  return [
+  const places: Place[] = [
     { name: 'overview', path: '/', ready: heading('Overview') },
     {
       name: 'guests',
@@ -72,6 +81,7 @@ export async function allPlaces(page: Page): Promise<Place[]> {
     { name: 'account', path: '/account', ready: heading('Account') },
     { name: 'not-found', path: '/nothing-here', ready: heading(/\S/) },
   ];
+  return places.map(settled);
 }
 
 /** Pages for those who are not signed in. */

@@ -3,7 +3,7 @@ import { OffshootError } from '@offshoot/clone-core/errors';
 import type { ClonePreview, CloneRequest } from '@offshoot/clone-core/contract';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { openQueues, type Queues } from '../../src/jobs.ts';
-import { serveLane, type LaneServer } from '../../src/serve.ts';
+import { serveLane, servePreviews, type LaneServer, type PreviewServer } from '../../src/serve.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 
 let redis: TestRedis;
@@ -44,14 +44,20 @@ function ringing(): Queues {
   return queues;
 }
 
-function serving(hostId: string, part: Partial<LaneServer> = {}): void {
+function serving(hostId: string, part: Partial<LaneServer & PreviewServer> = {}): void {
   closing.push(
+    servePreviews(redis.url, {
+      hostId,
+      concurrency: 2,
+      preview: () => Promise.resolve(preview),
+      onError: () => undefined,
+      ...part,
+    }),
     serveLane(redis.url, {
       hostId,
       lane: 'interactive',
       concurrency: 2,
       operation: () => Promise.resolve(),
-      preview: () => Promise.resolve(preview),
       onError: () => undefined,
       ...part,
     }),

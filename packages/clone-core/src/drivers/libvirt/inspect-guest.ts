@@ -29,6 +29,7 @@ export async function inspectGuest(
     virsh.state(guest.uuid, signal),
   ]);
   if (definition === undefined || state === undefined) throw missing();
+  refuseSharedMemoryFiles(definition, guest.name);
   const domain = readDomain(definition);
   const live =
     state === 'stopped'
@@ -53,6 +54,17 @@ export async function inspectGuest(
     ...(nvram ? { nvram } : {}),
     ...(tpm ? { tpm } : {}),
   };
+}
+
+/** A clone would write to the same files as its source. */
+function refuseSharedMemoryFiles(definition: string, name: string): void {
+  const found = /<memory model=['"](nvdimm|virtio-pmem)['"]|<(pstore)[\s>]/.exec(definition);
+  if (!found) return;
+  throw new OffshootError('unsupported-disk', {
+    publicMessage: `${name} has persistent memory (${found[1] ?? found[2]}) in a file of the host, which a clone would share and damage.`,
+    remedy: 'Remove the device from the guest, or choose another source.',
+    field: 'source',
+  });
 }
 
 const changed = (name: string, was: DomainState, is: DomainState): OffshootError =>

@@ -114,6 +114,8 @@ async function seal(
       [
         ...digests.map((disk) => `${disk.target} ${disk.digest}`),
         ...(nvram === undefined ? [] : [`nvram ${nvram}`]),
+        // A version's definition is as immutable as its disks: another definition is another base.
+        `definition ${createHash('sha256').update(step.definition).digest('hex')}`,
       ].join('\n'),
     )
     .digest('hex');
