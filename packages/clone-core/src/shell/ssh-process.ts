@@ -56,20 +56,29 @@ function attend(
     if (stopping) channel.close(); // a grandchild may hold the pipes
   });
   channel.on('error', (error: Error) => stderr.add(`${error.message}\n`)); // 'close' follows and decides
+  let settle: () => void = () => undefined;
   const ended = new Promise<{ code: number | undefined; signal: string | undefined }>((resolve, reject) => {
-    channel.on('close', () => {
+    let settled = false;
+    settle = () => {
+      if (settled) return;
+      settled = true;
       timers.forEach((timer) => clearTimeout(timer));
       giveBack();
       if (exit) resolve(exit);
       else reject(droppedWhile(argv, connection, stderr.text));
-    });
+    };
+    channel.on('close', settle);
   });
   ended.catch(() => undefined); // whoever began it awaits it; until then a drop must not count as unhandled
   const stop = (): void => {
     if (stopping) return;
     stopping = true;
     if (exit) channel.close();
-    timers.push(setTimeout(() => channel.close(), GRACE_MS + GIVE_UP_MS));
+    const giveUp = (): void => {
+      channel.close();
+      settle(); // sshd answers a close only when the process has ended, which this one may never do
+    };
+    timers.push(setTimeout(giveUp, GRACE_MS + GIVE_UP_MS));
     void endProcess(connection, announced, timers, () => exit !== undefined).catch((error: unknown) => {
       stderr.add(`ending it failed: ${String(error)}\n`);
       channel.close();
@@ -118,8 +127,25 @@ async function endProcess(
   if (!isOver()) await signalProcess(connection, killCommand(remote, 'KILL'));
 }
 
-/** Past the places for commands: ending one must not wait for others. */
-async function signalProcess(connection: SshConnection, command: string): Promise<void> {
+/** The last signal on its way over each connection. */
+const signalling = new WeakMap<SshConnection, Promise<void>>();
+
+/**
+ * Past the places for commands: ending one must not wait for others. One after another: sshd refuses more than ten
+ * channels of one connection (MaxSessions), and a refused signal would leave its process running.
+ */
+function signalProcess(connection: SshConnection, command: string): Promise<void> {
+  const before = signalling.get(connection) ?? Promise.resolve();
+  const mine = before.then(() => sendSignal(connection, command));
+  // The next one goes its way whatever became of this one; whoever asked for this one is told.
+  signalling.set(
+    connection,
+    mine.catch(() => undefined),
+  );
+  return mine;
+}
+
+async function sendSignal(connection: SshConnection, command: string): Promise<void> {
   const done = await connection.exec(command, (channel) => ({
     closed: new Promise<void>((resolve) => {
       channel.on('close', () => resolve());
