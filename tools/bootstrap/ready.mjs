@@ -41,6 +41,7 @@ export const portalPackages = [
   'cpio',
   'zstd',
   'kmod',
+  'tini',
 ];
 /** What the tests need besides. */
 export const testPackages = ['chromium', 'openssh-server', 'xfsprogs', 'git'];

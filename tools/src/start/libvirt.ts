@@ -1,5 +1,6 @@
 /** This machine's libvirt: the running daemon, or one of our own where nothing runs it. */
 import { access, constants, stat } from 'node:fs/promises';
+import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import { execa } from 'execa';
@@ -35,7 +36,7 @@ export async function startLibvirt(options: LibvirtOptions): Promise<Libvirt> {
   }
   const uri = 'qemu:///system';
   await openKvm(options.say);
-  const started = (await answers(uri)) ? [] : await startDaemons(uri, options);
+  const started = await startDaemons(uri, options);
   const network = await startDefaultNetwork(uri, options.say);
   return { uri, services: started, restore: async () => network?.stop() };
 }
@@ -62,8 +63,10 @@ async function openKvm(say: (line: string) => void): Promise<void> {
   await execa('chmod', ['660', '/dev/kvm']);
 }
 
+/** Starts what does not answer; in the order to stop it. */
 async function startDaemons(uri: string, { logs, say }: LibvirtOptions): Promise<Service[]> {
   if (await exists('/run/systemd/system')) {
+    if (await answers(uri)) return [];
     say('  starting libvirt: systemctl start libvirtd');
     await execa('systemctl', ['start', 'libvirtd']);
     const unit = own({
@@ -73,19 +76,40 @@ async function startDaemons(uri: string, { logs, say }: LibvirtOptions): Promise
     });
     return [unit];
   }
-  const daemons: Service[] = [];
-  // virtlogd keeps guests' consoles across restarts of libvirtd; it exits by itself when told to.
-  if (!(await exists('/run/libvirt/virtlogd-sock'))) {
-    daemons.push(
-      await startService({ name: 'virtlogd', argv: ['virtlogd'], logFile: join(logs, 'virtlogd.log') }),
-    );
-  }
+  const consoles = await startVirtlogd(logs);
+  if (await answers(uri)) return consoles;
   const logFile = join(logs, 'libvirtd.log');
   // QEMU processes become orphans by design. tini collects them where the machine's first process does not, which
   // would make libvirt wait for each ended guest as if it still ran.
   const daemon = await startService({ name: 'libvirtd', argv: ['tini', '-s', '--', 'libvirtd'], logFile });
   await untilReady(daemon, logFile, 'libvirt', () => answers(uri), 30_000);
-  return [daemon, ...daemons];
+  return [daemon, ...consoles];
+}
+
+const VIRTLOGD_SOCKET = '/run/libvirt/virtlogd-sock';
+
+/** virtlogd keeps guests' consoles across restarts of libvirtd. Without it libvirt answers, but starts no guest. */
+async function startVirtlogd(logs: string): Promise<Service[]> {
+  if (await listens(VIRTLOGD_SOCKET)) return [];
+  const logFile = join(logs, 'virtlogd.log');
+  const daemon = await startService({ name: 'virtlogd', argv: ['virtlogd'], logFile });
+  await untilReady(daemon, logFile, 'virtlogd', () => listens(VIRTLOGD_SOCKET), 10_000);
+  return [daemon];
+}
+
+/** Whether a process accepts connections there. The socket's file alone outlives a process that was killed. */
+export function listens(path: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const socket = createConnection(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(false);
+      else reject(error);
+    });
+  });
 }
 
 /** The NAT network of a fresh libvirt: started if it is there and stopped. Says so where it can't be; guests then get user-mode networking. */
