@@ -125,7 +125,9 @@ describe('migrate', () => {
     const other = await testDatabase();
     await other.db.pool.query('DROP SCHEMA public CASCADE; CREATE SCHEMA public');
     const applied = await Promise.all([migrate(other.db.url), migrate(other.db.url)]);
-    expect(applied.map((names) => names.length).toSorted((a, b) => a - b)).toEqual([0, 2]);
+    const { rows } = await other.db.pool.query('SELECT 1 FROM _prisma_migrations');
+    expect(applied.map((names) => names.length).toSorted((a, b) => a - b)).toEqual([0, rows.length]);
+    expect(rows.length).toBeGreaterThan(1);
     await other.close();
   });
 
