@@ -14,16 +14,14 @@ import type { WorkerConfig } from './config.ts';
 import { takeDuty } from './duty.ts';
 import { openHost } from './host.ts';
 import { keepInventory } from './inventory-loop.ts';
-import { previewClone } from './preview.ts';
 import { createProcessor } from './processor.ts';
+import { readsOf } from './reads.ts';
 import { Running } from './running.ts';
 import { every, hearCancels, keepClaims, reconcile } from './upkeep.ts';
 
 const HEARTBEAT_MS = 2000;
 const RECONCILE_MS = 2000;
 const PREVIEWS_AT_ONCE = 4;
-/** Previews are reads, but a host that hangs must not hold them for ever, milliseconds. */
-const PREVIEW_PATIENCE_MS = 14_000;
 /** How long a stop waits for running steps to let go, milliseconds. */
 const STOP_PATIENCE_MS = 5000;
 
@@ -101,7 +99,7 @@ export async function runWorker(
     const previews = servePreviews(config.REDIS_URL, {
       hostId: host.id,
       concurrency: PREVIEWS_AT_ONCE,
-      preview: (request) => previewClone(db, host.driver, request, AbortSignal.timeout(PREVIEW_PATIENCE_MS)),
+      answers: readsOf(db, host.driver),
       onError: (error) => log.warn({ err: error }, 'previews'),
     });
     const servers = [...laneServers, previews];

@@ -26,10 +26,12 @@ export const operationKinds = [
   'stop',
   'delete',
   'remove-base',
+  'verify',
 ] as const;
 /**
  * `capture` freezes a guest's disks into an immutable base (a template version, or the hidden base of linked clones);
- * `import` makes a template version from an image file; `remove-base` deletes a base that has no children.
+ * `import` makes a template version from an image file; `remove-base` deletes a base that has no children;
+ * `verify` compares a guest's disks with what it was cloned from.
  */
 export type OperationKind = (typeof operationKinds)[number];
 
@@ -84,6 +86,8 @@ export const cloneOptionsSchema = z.strictObject({
     .optional(),
   /** TPM state: `new` gives the clone an empty TPM (secrets sealed in the source's stay there); `copy` copies it (stopped source only). */
   tpm: z.enum(['new', 'copy']).default('new'),
+  /** Full clones of what stands still: compare the copy with its source, byte by byte, before it starts. */
+  verify: z.boolean().default(false),
 });
 export type CloneOptions = z.infer<typeof cloneOptionsSchema>;
 
@@ -119,6 +123,10 @@ export const importRequestSchema = z.strictObject({
     .optional(),
 });
 export type ImportRequest = z.infer<typeof importRequestSchema>;
+
+export const verifyDepths = ['whole', 'sample'] as const;
+/** `whole`: every byte of every disk. `sample`: blocks at random places, see `undetectedShare`. */
+export type VerifyDepth = (typeof verifyDepths)[number];
 
 // ── the plan, as previewed, saved and performed ─────────────────────────────────────────────────────────────────────
 
@@ -223,6 +231,61 @@ export interface OperationResult {
   address?: string;
   /** For capture/import: where the base is and what it is. */
   base?: CapturedBase;
+  /** For verify, and for clones that were asked to verify themselves. */
+  verified?: Verification;
+}
+
+/** Bytes that a comparison counts differences in; what qcow2 allocates at once. */
+export const COMPARED_BLOCK_BYTES = 65_536;
+
+/** One disk, compared with the disk of the same name. All bytes are those that a guest sees, not the file's. */
+export interface VerifiedDisk {
+  target: string;
+  equal: boolean;
+  sizeBytes: number;
+  /** Set when the other disk has another size; what one has beyond the other counts as different. */
+  otherSizeBytes?: number;
+  /** sha256 over all that the guest sees on this disk, hex: what `sha256sum /dev/vda` says inside. `whole` only. */
+  digest?: string;
+  /** `sample`: how many blocks of 64 KiB were compared, of how many that are not known to be zeroes on both sides. */
+  sampled?: { blocks: number; of: number };
+  differingBlocks: number;
+  differingBytes: number;
+  /** Offset of the first byte found to differ. */
+  firstDifference?: number;
+}
+
+/** What a comparison of a guest with what it was cloned from found. */
+export interface Verification {
+  /** When it was done, ISO 8601. */
+  at: string;
+  against: { type: 'guest' | 'base'; label: string };
+  depth: VerifyDepth;
+  equal: boolean;
+  disks: VerifiedDisk[];
+  /** `sample`: with 95 % probability, less than this share (0…1) of the blocks with data differs unseen. */
+  undetectedShare?: number;
+  /** Against a base, `whole`: whether its files still have the digests that they were sealed with. */
+  baseIntact?: boolean;
+}
+
+/** How far one disk has drifted from the base it stands on. */
+export interface DriftDisk {
+  target: string;
+  virtualBytes: number;
+  /** Bytes of the disk that the base does not provide any more: written or discarded since. */
+  changedBytes: number;
+  /** The disk from its first byte to its last in equal cells: percent of each that changed, 0 to 100, rounded up. */
+  cells: number[];
+}
+
+/** How far a guest has drifted from its base, read just now. */
+export interface Drift {
+  /** ISO 8601. */
+  at: string;
+  /** The guest runs: what it wrote in the last seconds may be missing. */
+  running: boolean;
+  disks: DriftDisk[];
 }
 
 export interface CapturedBase {

@@ -6,6 +6,7 @@ import type {
   CapturedBase,
   CloneMode,
   CloneOptions,
+  Drift,
   Estimates,
   GuestState,
   HostFacts,
@@ -14,6 +15,7 @@ import type {
   OperationResult,
   PlanView,
   StepView,
+  VerifyDepth,
 } from './contract.ts';
 
 /** A guest on the driver's host. `uuid` is the hypervisor's own; `name` is for messages and as second check. */
@@ -46,7 +48,8 @@ export type OperationRequest =
   | { kind: 'stop'; guest: GuestRef; force: boolean; timeoutSeconds: number }
   /** `owned`: files that plans of this guest created and that go with it. Others are never touched. */
   | { kind: 'delete'; guest: GuestRef; owned: string[] }
-  | { kind: 'remove-base'; label: string; base: CapturedBase };
+  | { kind: 'remove-base'; label: string; base: CapturedBase }
+  | { kind: 'verify'; guest: GuestRef; against: DriverSource; depth: VerifyDepth };
 
 /** Why something can't be done, from the capability table or from facts. */
 export interface Refusal {
@@ -153,6 +156,11 @@ export interface Driver<S extends Step = Step, F extends Facts = Facts> {
   /** All guests of the host. One cheap pass: called every few seconds. */
   list(signal: AbortSignal): Promise<ObservedGuest[]>;
   hostFacts(signal: AbortSignal): Promise<HostFacts>;
+  /**
+   * What of the guest's disks does not come from the base any more. Reads only, metadata only. Throws `not-found`
+   * when the host knows no such guest, `source-changed` when its disks do not stand on that base (any more).
+   */
+  drift(guest: GuestRef, base: CapturedBase, signal: AbortSignal): Promise<Drift>;
   /** Calls back soon after a guest changed by any hand; until the signal aborts. */
   watch(onChange: () => void, signal: AbortSignal): Promise<void>;
 }

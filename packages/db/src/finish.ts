@@ -98,6 +98,7 @@ async function applyFinished(tx: Tx, held: Claim, row: FinishedRow, result: Oper
   switch (held.request.kind) {
     case 'clone':
       await adoptClone(tx, row, held.request.options.start, result);
+      await keepVerification(tx, row.guestId, result);
       break;
     case 'capture':
     case 'import':
@@ -119,6 +120,9 @@ async function applyFinished(tx: Tx, held: Claim, row: FinishedRow, result: Oper
       break;
     case 'remove-base':
       await removeBase(tx, held.request.baseId);
+      break;
+    case 'verify':
+      await keepVerification(tx, row.guestId, result);
       break;
   }
   const woken = await wakeFollowers(tx, row.id, baseId);
@@ -147,6 +151,14 @@ async function adoptClone(
       row.plan?.baseDigest ?? null,
     ],
   );
+}
+
+async function keepVerification(tx: Tx, guestId: string | null, result: OperationResult): Promise<void> {
+  if (!result.verified) return;
+  await tx.query('UPDATE "guest" SET "verified" = $2 WHERE "id" = $1', [
+    guestId,
+    JSON.stringify(result.verified),
+  ]);
 }
 
 async function keepBase(

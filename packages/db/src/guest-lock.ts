@@ -41,11 +41,12 @@ const doing: Record<OperationKind, string> = {
   stop: 'is being stopped',
   delete: 'is being deleted',
   'remove-base': 'is being removed',
+  verify: 'is being compared with what it was cloned from',
 };
 
 /**
  * Throws `busy` (retryable) when an operation on the guest has not ended; with `alsoAsSource` also when a full clone
- * still reads its disks. The caller holds the guest's row lock.
+ * still reads its disks, or is being compared with it. The caller holds the guest's row lock.
  */
 export async function refuseIfBusy(
   tx: Tx,
@@ -59,6 +60,10 @@ export async function refuseIfBusy(
      SELECT o."kind", false, o."title" FROM "guest" g JOIN "operation" o ON o."guestId" = g."id"
        WHERE $2 AND g."sourceGuestId" = $1 AND g."mode" = 'full' AND g."state" = 'creating'
          AND o."kind" = 'clone' AND o."state" IN ('waiting', 'queued', 'running', 'undoing')
+     UNION ALL
+     SELECT o."kind", false, o."title" FROM "guest" g JOIN "operation" o ON o."guestId" = g."id"
+       WHERE $2 AND g."sourceGuestId" = $1 AND g."mode" = 'full'
+         AND o."kind" = 'verify' AND o."state" IN ('waiting', 'queued', 'running', 'undoing')
      LIMIT 1`,
     [guest.id, options.alsoAsSource],
   );
@@ -67,7 +72,7 @@ export async function refuseIfBusy(
   throw new OffshootError('busy', {
     publicMessage: row.own
       ? `“${guest.name}” ${doing[row.kind]} just now.`
-      : `“${guest.name}” is being cloned to “${row.title}” just now.`,
+      : `“${guest.name}” is being ${row.kind === 'verify' ? 'compared with' : 'cloned to'} “${row.title}” just now.`,
     remedy: 'Try again when that has ended, or cancel it.',
     retryable: true,
   });

@@ -1,8 +1,14 @@
 /** Asking for everything but clones: start, stop, delete, capture, import, removal of a base. */
-import { importRequestSchema, type ImportRequest, type OperationKind } from '@offshoot/clone-core/contract';
+import {
+  importRequestSchema,
+  type ImportRequest,
+  type OperationKind,
+  type VerifyDepth,
+} from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import { ask, inventoryEvent, type Asked, type NewOperation } from './ask.ts';
 import type { Db } from './client.ts';
+import { counterpartOf, type Counterpart } from './counterpart.ts';
 import { lockGuest, refuseIfBusy, type LockedGuest } from './guest-lock.ts';
 import { newId, type Tx } from './transaction.ts';
 import {
@@ -43,8 +49,9 @@ function refuseIfMissing(guest: LockedGuest): void {
 export async function makeGuestOperation(
   tx: Tx,
   guestId: string,
-  request: Extract<StoredRequest, { kind: 'start' | 'stop' | 'capture' | 'delete' }>,
+  request: Extract<StoredRequest, { kind: 'start' | 'stop' | 'capture' | 'delete' | 'verify' }>,
 ): Made {
+  if (request.kind === 'verify') return makeVerify(tx, guestId, request);
   const guest = await idleGuest(tx, guestId);
   if (request.kind !== 'delete') {
     refuseIfMissing(guest);
@@ -98,6 +105,51 @@ export function requestDelete(db: Db, asked: Asked & { guestId: string }): Promi
   return ask(db, asked, { guestId: asked.guestId, request }, (tx) =>
     makeGuestOperation(tx, asked.guestId, request),
   );
+}
+
+/**
+ * Compares a guest's disks with what it was cloned from. Throws `busy`, `not-found`, and `source-missing` when there is
+ * nothing (any more) to compare it with.
+ */
+export function requestVerify(
+  db: Db,
+  asked: Asked & { guestId: string; depth: VerifyDepth },
+): Promise<BatchResult> {
+  const request = { kind: 'verify', depth: asked.depth } as const;
+  return ask(db, asked, { guestId: asked.guestId, request }, (tx) =>
+    makeGuestOperation(tx, asked.guestId, request),
+  );
+}
+
+async function makeVerify(
+  tx: Tx,
+  guestId: string,
+  request: Extract<StoredRequest, { kind: 'verify' }>,
+): Made {
+  const guest = await idleGuest(tx, guestId);
+  refuseIfMissing(guest);
+  const { rows } = await tx.query<Counterpart>(
+    'SELECT "mode", "baseId", "sourceGuestId", "templateVersionId", "sourceName" FROM "guest" WHERE "id" = $1',
+    [guestId],
+  );
+  const counterpart = rows[0] && counterpartOf(rows[0]);
+  if (!counterpart) {
+    const source = rows[0]?.sourceName;
+    throw new OffshootError('source-missing', {
+      publicMessage: source
+        ? `“${source}”, which “${guest.name}” was cloned from, is gone, so there is nothing to compare it with.`
+        : `“${guest.name}” is no clone, so there is nothing to compare it with.`,
+      remedy: 'Nothing is wrong with the guest itself.',
+    });
+  }
+  if (counterpart.type === 'guest') {
+    const source = await lockGuest(tx, counterpart.id, 'shared');
+    refuseIfMissing(source);
+    await refuseIfBusy(tx, source, { alsoAsSource: false });
+  }
+  return {
+    operations: [operation({ hostId: guest.hostId, guestId, title: guest.name, request, lane: 'bulk' })],
+  };
 }
 
 /** Freezes a guest into a template version; without `template` into the hidden base of its linked clones. */

@@ -11,10 +11,11 @@ export {
   requestRemoveBase,
   requestStart,
   requestStop,
+  requestVerify,
 } from './guest-requests.ts';
 export { requestCancel, requestRetry } from './cancel.ts';
 export { claim, markStale, savePlan, viewOf, CLAIM_EXPIRES_SECONDS, type Claim } from './claims.ts';
 export { giveBack, heartbeat, listRunnable, watchCancels, type HeldOperation } from './keeping.ts';
 export { finish } from './finish.ts';
-export { resolveRequest, resolveSource } from './resolve.ts';
+export { baseOf, guestOnBase, resolveRequest, resolveSource } from './resolve.ts';
 export { newId } from './transaction.ts';

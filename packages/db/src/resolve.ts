@@ -3,6 +3,7 @@ import type { CapturedBase, CloneRequest } from '@offshoot/clone-core/contract';
 import type { DriverSource, GuestRef, OperationRequest } from '@offshoot/clone-core/driver';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import type { Claim } from './claims.ts';
+import { counterpartOf, type Counterpart } from './counterpart.ts';
 import type { Db } from './client.ts';
 import { persistently } from './transaction.ts';
 
@@ -58,6 +59,13 @@ async function resolve(
       );
       return { kind: 'delete', guest: await guestRef(db, held.guestId), owned: rows[0]?.ownedFiles ?? [] };
     }
+    case 'verify':
+      return {
+        kind: 'verify',
+        guest: await guestRef(db, held.guestId),
+        against: await counterpartSource(db, held.guestId),
+        depth: request.depth,
+      };
     default:
       return { kind: 'remove-base', label: held.title, base: await baseById(db, request.baseId) };
   }
@@ -95,6 +103,56 @@ async function frozenSource(db: Db, guestId: string | null): Promise<DriverSourc
     });
   }
   return { type: 'base', label: row.sourceName ?? 'its source', base: await baseById(db, row.baseId) };
+}
+
+/** What a clone is compared with, as it is now. */
+async function counterpartSource(db: Db, guestId: string | null): Promise<DriverSource> {
+  const { rows } = await db.pool.query<Counterpart>(
+    'SELECT "mode", "baseId", "sourceGuestId", "templateVersionId", "sourceName" FROM "guest" WHERE "id" = $1',
+    [guestId],
+  );
+  const row = rows[0];
+  const counterpart = row && counterpartOf(row);
+  switch (counterpart?.type) {
+    case 'guest':
+      return { type: 'guest', guest: await guestRef(db, counterpart.id) };
+    case 'template':
+      return resolveSource(db, { type: 'template', versionId: counterpart.id });
+    case 'base':
+      return {
+        type: 'base',
+        label: row?.templateVersionId
+          ? (row.sourceName ?? 'its template version')
+          : `the base captured from ${row?.sourceName ?? 'its source'}`,
+        base: await baseById(db, counterpart.id),
+      };
+    case undefined:
+      throw new OffshootError('source-missing', {
+        publicMessage: 'What it was cloned from is gone, so there is nothing to compare it with.',
+        remedy: 'Nothing is wrong with the guest itself.',
+      });
+  }
+}
+
+/** A guest with the base that its disks stand on. Throws `source-missing` when it stands on none. */
+export async function guestOnBase(db: Db, guestId: string): Promise<{ guest: GuestRef; base: CapturedBase }> {
+  const guest = await guestRef(db, guestId);
+  const { rows } = await db.pool.query<{ baseId: string | null }>(
+    'SELECT "baseId" FROM "guest" WHERE "id" = $1',
+    [guestId],
+  );
+  const baseId = rows[0]?.baseId;
+  if (baseId) return { guest, base: await baseById(db, baseId) };
+  throw new OffshootError('source-missing', {
+    publicMessage: `“${guest.name}” stands on no base.`,
+    remedy: 'Its disks are its own; there is nothing to measure a drift from.',
+  });
+}
+
+/** A base with the words for it. Throws `not-found`. */
+export async function baseOf(db: Db, baseId: string): Promise<{ label: string; base: CapturedBase }> {
+  const base = await baseById(db, baseId);
+  return { label: `base ${base.digest.slice(0, 12)}`, base };
 }
 
 async function guestRef(db: Db, guestId: string | null): Promise<GuestRef> {

@@ -6,6 +6,7 @@ import {
   guestNameSchema,
   importRequestSchema,
   sourceSchema,
+  verifyDepths,
   type Lane,
 } from '@offshoot/clone-core/contract';
 import { z } from 'zod';
@@ -41,6 +42,7 @@ export const storedRequestSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('stop'), force: z.boolean(), timeoutSeconds: z.int().min(1).max(3600) }),
   z.strictObject({ kind: z.literal('delete') }),
   z.strictObject({ kind: z.literal('remove-base'), baseId: z.uuid() }),
+  z.strictObject({ kind: z.literal('verify'), depth: z.enum(verifyDepths) }),
 ]);
 export type StoredRequest = z.infer<typeof storedRequestSchema>;
 

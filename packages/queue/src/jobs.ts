@@ -7,6 +7,7 @@ import {
   queueName,
   type ClonePreview,
   type CloneRequest,
+  type Drift,
   type Lane,
   type PublicError,
 } from '@offshoot/clone-core/contract';
@@ -31,11 +32,31 @@ export interface PreviewData {
   request: CloneRequest;
 }
 
+/** Data of a job in the same queue that asks how far a guest has drifted from its base. */
+export interface DriftData {
+  guestId: string;
+}
+/** Data of a job in the same queue that asks whether anything on the host stands on a base. */
+export interface BaseUsersData {
+  baseId: string;
+}
+
+/** Reads that people wait for: each is a job's name in the host's queue of previews, with its data and its answer. */
+export interface Reads {
+  preview: { data: PreviewData; answer: ClonePreview };
+  drift: { data: DriftData; answer: Drift };
+  /** Null: nothing stands on it. Else the driver's own words of what does. */
+  'base-users': { data: BaseUsersData; answer: string | null };
+}
+
 /** Previews have a queue of their own beside the lanes. */
 export const previewQueueName = (hostId: string): string => `${hostId}-preview`;
 
-/** What a preview job returns: an error is data, so that its code and remedy survive the way back. */
-export type PreviewReply = { preview: ClonePreview } | { error: PublicError };
+/** What such a job returns: an error is data, so that its code and remedy survive the way back. */
+export type ReadReply<K extends keyof Reads> = { answer: Reads[K]['answer'] } | { error: PublicError };
+
+/** Patience with a host's answer, milliseconds. */
+const READ_TIMEOUT_MS = 15_000;
 
 export interface LaneCounts {
   waiting: number;
@@ -50,6 +71,10 @@ export interface Queues {
    * answers within `timeoutMs` (default 15 000).
    */
   preview(hostId: string, request: CloneRequest, timeoutMs?: number): Promise<ClonePreview>;
+  /** Has the host's worker read how far a guest has drifted from its base. Rejects as `preview` does. */
+  drift(hostId: string, guestId: string): Promise<Drift>;
+  /** Has the host itself looked at for guests and files that stand on a base. Rejects as `preview` does. */
+  baseUsers(hostId: string, baseId: string): Promise<string | null>;
   counts(hostId: string): Promise<Record<Lane, LaneCounts>>;
   ping(): Promise<void>;
   close(): Promise<void>;
@@ -90,6 +115,44 @@ export function openQueues(redisUrl: string): Queues {
     return events;
   };
 
+  const ask = async <K extends keyof Reads>(
+    hostId: string,
+    name: K,
+    data: Reads[K]['data'],
+    timeoutMs = READ_TIMEOUT_MS,
+  ): Promise<Reads[K]['answer']> => {
+    const events = answersOf(hostId);
+    await bounded(events.waitUntilReady(), COMMAND_TIMEOUT_MS, () => queueAway(lastError));
+    const queue = queueNamed(previewQueueName(hostId));
+    const job = await bounded(
+      // Kept for a minute: an answer may come before this process listens for it.
+      queue.add(name, data, { removeOnComplete: { age: 60 }, removeOnFail: { age: 60 } }),
+      COMMAND_TIMEOUT_MS,
+      () => queueAway(lastError),
+    );
+    const silent = (): OffshootError =>
+      new OffshootError('host-unreachable', {
+        publicMessage: `The worker of ${hostId} does not answer, so nothing can be ${name === 'preview' ? 'planned' : 'read'} there.`,
+        remedy: 'See the Hosts page for what is wrong with it.',
+        retryable: true,
+      });
+    let reply: ReadReply<K>;
+    try {
+      reply = (await bounded(
+        job.waitUntilFinished(events, timeoutMs),
+        timeoutMs + 1000,
+        silent,
+      )) as ReadReply<K>;
+    } catch (error) {
+      // Nobody waits for the answer any more: the worker need not compute it.
+      await job.remove().catch(note);
+      throw error instanceof OffshootError ? error : silent();
+    }
+    if ('answer' in reply) return reply.answer;
+    const { message, ...rest } = reply.error;
+    throw new OffshootError(rest.code, { ...rest, publicMessage: message });
+  };
+
   return {
     async enqueueOperation({ operationId, hostId, lane, attempt = 0 }) {
       await bounded(
@@ -107,38 +170,9 @@ export function openQueues(redisUrl: string): Queues {
       );
     },
 
-    async preview(hostId, request, timeoutMs = 15_000) {
-      const events = answersOf(hostId);
-      await bounded(events.waitUntilReady(), COMMAND_TIMEOUT_MS, () => queueAway(lastError));
-      const queue = queueNamed(previewQueueName(hostId));
-      const job = await bounded(
-        // Kept for a minute: an answer may come before this process listens for it.
-        queue.add('preview', { request }, { removeOnComplete: { age: 60 }, removeOnFail: { age: 60 } }),
-        COMMAND_TIMEOUT_MS,
-        () => queueAway(lastError),
-      );
-      const silent = (): OffshootError =>
-        new OffshootError('host-unreachable', {
-          publicMessage: `The worker of ${hostId} does not answer, so nothing can be planned there.`,
-          remedy: 'See the Hosts page for what is wrong with it.',
-          retryable: true,
-        });
-      let reply: PreviewReply;
-      try {
-        reply = (await bounded(
-          job.waitUntilFinished(events, timeoutMs),
-          timeoutMs + 1000,
-          silent,
-        )) as PreviewReply;
-      } catch (error) {
-        // Nobody waits for the answer any more: the worker need not compute it.
-        await job.remove().catch(note);
-        throw error instanceof OffshootError ? error : silent();
-      }
-      if ('preview' in reply) return reply.preview;
-      const { message, ...rest } = reply.error;
-      throw new OffshootError(rest.code, { ...rest, publicMessage: message });
-    },
+    preview: (hostId, request, timeoutMs) => ask(hostId, 'preview', { request }, timeoutMs),
+    drift: (hostId, guestId) => ask(hostId, 'drift', { guestId }),
+    baseUsers: (hostId, baseId) => ask(hostId, 'base-users', { baseId }),
 
     async counts(hostId) {
       const of = async (lane: Lane): Promise<[Lane, LaneCounts]> => {

@@ -1,10 +1,9 @@
 /** The answering side: what a worker runs for one host. */
 import { queueName, type Lane } from '@offshoot/clone-core/contract';
-import { toOffshootError } from '@offshoot/clone-core/errors';
+import { OffshootError, toOffshootError } from '@offshoot/clone-core/errors';
 import { Worker, type Job, type Processor } from 'bullmq';
-import type { ClonePreview, CloneRequest } from '@offshoot/clone-core/contract';
 import { patientRedis } from './connection.ts';
-import { previewQueueName, type OperationData, type PreviewData, type PreviewReply } from './jobs.ts';
+import { previewQueueName, type OperationData, type ReadReply, type Reads } from './jobs.ts';
 
 export interface LaneServer {
   hostId: string;
@@ -20,7 +19,8 @@ export interface PreviewServer {
   hostId: string;
   /** How many previews are made at once. */
   concurrency: number;
-  preview(request: CloneRequest): Promise<ClonePreview>;
+  /** Each read by its name. */
+  answers: { [K in keyof Reads]: (data: Reads[K]['data']) => Promise<Reads[K]['answer']> };
   onError: (error: Error) => void;
 }
 
@@ -35,20 +35,22 @@ export function serveLane(redisUrl: string, server: LaneServer): Served {
   });
 }
 
-/** Serves a host's previews, on a queue of their own: people wait for them while guests boot in every lane. */
+/** Serves a host's previews and other reads, on a queue of their own: people wait for them while guests boot in every lane. */
 export function servePreviews(redisUrl: string, server: PreviewServer): Served {
-  return serve(
-    redisUrl,
-    previewQueueName(server.hostId),
-    server,
-    async (job: Job<PreviewData>): Promise<PreviewReply> => {
-      try {
-        return { preview: await server.preview(job.data.request) };
-      } catch (error) {
-        return { error: toOffshootError(error).toPublic() };
-      }
-    },
-  );
+  const answer = async <K extends keyof Reads>(job: Job): Promise<ReadReply<K>> => {
+    try {
+      const read: PreviewServer['answers'][K] | undefined = server.answers[job.name as K];
+      if (read === undefined)
+        throw new OffshootError('internal', {
+          publicMessage: `This host’s worker can’t answer “${job.name}”.`,
+          remedy: 'Update the worker: the portal is of another version.',
+        });
+      return { answer: await read(job.data as Reads[K]['data']) };
+    } catch (error) {
+      return { error: toOffshootError(error).toPublic() };
+    }
+  };
+  return serve(redisUrl, previewQueueName(server.hostId), server, answer);
 }
 
 export interface Served {

@@ -70,6 +70,7 @@ const verbs: Readonly<Record<OperationView['kind'], string>> = {
   stop: 'Stop',
   delete: 'Delete',
   'remove-base': 'Delete version',
+  verify: 'Compare',
 };
 
 /** "Clone web-07". A title that already begins with the verb is left as it is. */

@@ -4,7 +4,7 @@ import { dirname, resolve } from 'node:path';
 import { fileError, MAX_COLLECTED, temporaryPath } from './failures.ts';
 import type { FileStat, Shell } from './shell.ts';
 
-export type LocalFiles = Omit<Shell, 'run' | 'lines' | 'close'>;
+export type LocalFiles = Omit<Shell, 'run' | 'lines' | 'dial' | 'close'>;
 
 const WHERE = 'this machine';
 

@@ -1,5 +1,7 @@
 /** The local shell: runs argv on this machine. With `ssh.ts` the only place of the product that spawns. */
 import { spawn, type ChildProcess } from 'node:child_process';
+import { connect } from 'node:net';
+import type { Duplex } from 'node:stream';
 import {
   checkArgv,
   commandFailed,
@@ -26,7 +28,7 @@ const PASSED_ON = /^(PATH|HOME|USER|LOGNAME|TMPDIR|TZ|XDG_.*|LIBVIRT_.*|VIRSH_.*
 
 /** A shell on this machine. Holds nothing open between calls. */
 export function localShell(): Shell {
-  return { ...localFiles(), run, lines, close: () => Promise.resolve() };
+  return { ...localFiles(), run, lines, dial, close: () => Promise.resolve() };
 }
 
 function environment(added: RunOptions['env']): NodeJS.ProcessEnv {
@@ -198,4 +200,17 @@ async function* lines(argv: readonly string[], { signal }: { signal: AbortSignal
     if (whole && !signal.aborted)
       judge({ argv, code: end.code, endedBy: end.signal, stdout: '', stderr: err.text }, [0]);
   }
+}
+
+function dial(socket: string): Promise<Duplex> {
+  return new Promise((resolve, reject) => {
+    const stream = connect({ path: socket });
+    stream.once('connect', () => {
+      stream.removeAllListeners('error');
+      resolve(stream);
+    });
+    stream.once('error', (error: NodeJS.ErrnoException) =>
+      reject(fileError(error.code ?? '', socket, WHERE, error)),
+    );
+  });
 }

@@ -3,6 +3,8 @@
  * (`ssh.ts`). These two files are the only places of the product that spawn or dial.
  */
 
+import type { Duplex } from 'node:stream';
+
 export interface RunOptions {
   /** Aborting sends TERM to exactly this process, then KILL after a grace of 1 s; `run` rejects with the signal's reason. */
   signal?: AbortSignal;
@@ -55,6 +57,8 @@ export interface Shell {
    * quietly). Leaving the loop early ends the program. Throws `command-failed` when it ends by itself with a code ≠ 0.
    */
   lines(argv: readonly string[], options: { signal: AbortSignal }): AsyncIterable<string>;
+  /** Connects to a Unix socket of the host. Rejects when nobody listens there. The caller destroys the stream. */
+  dial(socket: string): Promise<Duplex>;
   /** Undefined when there is nothing at the path. Follows symbolic links. */
   stat(path: string): Promise<FileStat | undefined>;
   /** Text of a small file (at most 16 MiB). Undefined when there is none. */

@@ -1,5 +1,6 @@
 /** One SSH connection to a host with a pinned key: made when needed, made anew when it dropped between commands. */
 import { createHash } from 'node:crypto';
+import type { Duplex } from 'node:stream';
 import { Client, type ClientChannel } from 'ssh2';
 import { OffshootError } from '../errors.ts';
 import { reasonOf } from './failures.ts';
@@ -99,6 +100,17 @@ export class SshConnection {
         this.connecting = undefined;
         reject(new NotSent('not connected', { cause })); // ssh2 throws when the socket is no longer writable
       }
+    });
+  }
+
+  /** A stream to a Unix socket of the host. Throws as `exec` does, and when nobody listens there. */
+  async forward(socket: string): Promise<Duplex> {
+    const client = await this.connect();
+    return new Promise((resolve, reject) => {
+      client.openssh_forwardOutStreamLocal(socket, (error, channel) => {
+        if (error) reject(this.unreachable(error));
+        else resolve(channel);
+      });
     });
   }
 

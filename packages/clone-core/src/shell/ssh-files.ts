@@ -5,7 +5,7 @@ import { fileError, temporaryPath } from './failures.ts';
 import type { FileStat, Shell } from './shell.ts';
 
 type Run = Shell['run'];
-export type SshFiles = Omit<Shell, 'where' | 'run' | 'lines' | 'close'>;
+export type SshFiles = Omit<Shell, 'where' | 'run' | 'lines' | 'dial' | 'close'>;
 
 /** What programs print under LC_ALL=C for a system error. */
 const ERRNO: readonly (readonly [words: string, errno: string])[] = [

@@ -31,6 +31,7 @@ export function sshShell(target: SshTarget): Shell {
     where: connection.where,
     run,
     lines: (argv, { signal }) => linesRemote(connection, argv, signal),
+    dial: (socket) => connection.forward(socket),
     ...sshFiles(run, connection.where),
     close: () => connection.close(),
   };

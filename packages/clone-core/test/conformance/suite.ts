@@ -9,6 +9,7 @@ import { crashCases } from './cases/crash.ts';
 import { planCases } from './cases/plan.ts';
 import { powerCases } from './cases/power.ts';
 import { refusalCases } from './cases/refusal.ts';
+import { verifyCases } from './cases/verify.ts';
 import type { GuestRef } from '../../src/driver.ts';
 import type { ConformanceRig, MakeRig } from './rig.ts';
 import { cloneOf, destroyClone, make } from './workbench.ts';
@@ -62,6 +63,7 @@ export function conformance(name: string, makeRig: MakeRig): void {
     describe('inspect and plan', () => planCases(ready));
     describe('clone', () => cloneCases(ready));
     describe('bases', () => baseCases(ready));
+    describe('verify', () => verifyCases(ready));
     describe('start, stop, delete', () => powerCases(ready));
     describe('refusals', () => refusalCases(ready));
     describe('crash, resume, undo, cancel', () => crashCases(ready));

@@ -216,7 +216,8 @@ export async function processesOf(lab: Lab): Promise<number> {
     if (!/^\d+$/.test(pid)) continue;
     const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
     const program = line.split('\0')[0] ?? '';
-    if (line.includes(lab.root) && /(^|\/)(qemu-img|cp|sha256sum|virsh|setpriv)$/.test(program)) count++;
+    if (line.includes(lab.root) && /(^|\/)(qemu-img|qemu-nbd|cp|sha256sum|virsh|setpriv)$/.test(program))
+      count++;
   }
   return count;
 }

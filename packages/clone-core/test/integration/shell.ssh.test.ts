@@ -8,10 +8,12 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { OffshootError } from '../../src/errors.ts';
 import type { Shell } from '../../src/shell/shell.ts';
+import { localShell } from '../../src/shell/local.ts';
 import { sshShell, type SshTarget } from '../../src/shell/ssh.ts';
 import { alive, failure, until } from '../conformance/until.ts';
 import { freePort, hasSshd, NO_SSHD, startSshd, type Sshd } from './sshd.ts';
@@ -34,6 +36,24 @@ describe.skipIf(!hasSshd)(`shell over a real OpenSSH server${hasSshd ? '' : ` ($
   afterAll(async () => {
     for (const each of opened) await each.close();
     await sshd.destroy();
+  });
+
+  it('dials a Unix socket of the host, and rejects where nobody listens', async () => {
+    const socket = join(sshd.folder, 'echo.sock');
+    const server = createServer((connection) => void connection.pipe(connection));
+    await new Promise<void>((resolve) => server.listen(socket, resolve));
+    try {
+      for (const dialling of [shell, localShell()]) {
+        const stream = await dialling.dial(socket);
+        stream.write(Buffer.from([0, 255, 128]));
+        const echoed = await new Promise<Buffer>((resolve) => stream.once('data', resolve));
+        expect([...echoed]).toEqual([0, 255, 128]);
+        stream.destroy();
+        expect(await failure(dialling.dial(`${socket}.none`))).toBeInstanceOf(OffshootError);
+      }
+    } finally {
+      server.close();
+    }
   });
 
   describe('run', () => {

@@ -17,6 +17,7 @@ describe('cloneRequestSchema', () => {
   it('fills in the options', () => {
     expect(cloneRequestSchema.parse(good).options).toEqual({
       start: true,
+      verify: false,
       waitForAgent: true,
       agentTimeoutSeconds: 180,
       tpm: 'new',

@@ -21,7 +21,7 @@ const request: CloneRequest = {
   source: { type: 'guest', id: randomUUID() },
   mode: 'linked',
   names: ['web-1'],
-  options: { start: false, waitForAgent: false, agentTimeoutSeconds: 5, tpm: 'new' },
+  options: { start: false, waitForAgent: false, agentTimeoutSeconds: 5, tpm: 'new', verify: false },
 };
 const preview: ClonePreview = {
   modes: [],
@@ -38,6 +38,9 @@ const preview: ClonePreview = {
   simulated: true,
 };
 
+const unasked = (): Promise<never> => Promise.reject(new Error('not asked here'));
+const nothing: PreviewServer['answers'] = { preview: unasked, drift: unasked, 'base-users': unasked };
+
 function ringing(): Queues {
   const queues = openQueues(redis.url);
   closing.push(queues);
@@ -49,7 +52,7 @@ function serving(hostId: string, part: Partial<LaneServer & PreviewServer> = {})
     servePreviews(redis.url, {
       hostId,
       concurrency: 2,
-      preview: () => Promise.resolve(preview),
+      answers: { ...nothing, preview: () => Promise.resolve(preview) },
       onError: () => undefined,
       ...part,
     }),
@@ -99,14 +102,17 @@ describe('preview', () => {
     serving('h3');
     expect(await queues.preview('h3', request)).toEqual(preview);
     serving('h4', {
-      preview: () =>
-        Promise.reject(
-          new OffshootError('name-taken', {
-            publicMessage: 'Taken.',
-            field: 'names.0',
-            remedy: 'Choose another.',
-          }),
-        ),
+      answers: {
+        ...nothing,
+        preview: () =>
+          Promise.reject(
+            new OffshootError('name-taken', {
+              publicMessage: 'Taken.',
+              field: 'names.0',
+              remedy: 'Choose another.',
+            }),
+          ),
+      },
     });
     await expect(queues.preview('h4', request)).rejects.toMatchObject({
       code: 'name-taken',
@@ -114,6 +120,23 @@ describe('preview', () => {
       remedy: 'Choose another.',
       publicMessage: 'Taken.',
     });
+  });
+
+  it('each read gets its own answer, also when there is none to give', async () => {
+    const queues = ringing();
+    const drift = { at: 'now', running: false, disks: [] };
+    serving('h5', {
+      answers: {
+        ...nothing,
+        drift: ({ guestId }) => Promise.resolve({ ...drift, at: guestId }),
+        'base-users': ({ baseId }) => Promise.resolve(baseId === 'free' ? null : 'web-1 stands on it.'),
+      },
+    });
+    expect(await Promise.all([queues.drift('h5', 'g'), queues.baseUsers('h5', 'free')])).toEqual([
+      { ...drift, at: 'g' },
+      null,
+    ]);
+    expect(await queues.baseUsers('h5', 'used')).toBe('web-1 stands on it.');
   });
 
   it('says that the host is unreachable when no worker answers', async () => {

@@ -42,6 +42,13 @@ export function OptionsFields({
           checked={form.start}
           onChange={(event) => onChange({ start: event.currentTarget.checked })}
         />
+        {form.mode === 'full' ? (
+          <Checkbox
+            label="Compare the copy with its source"
+            checked={form.verify}
+            onChange={(event) => onChange({ verify: event.currentTarget.checked })}
+          />
+        ) : null}
         <Checkbox
           label="Wait until its agent answers"
           disabled={!form.start}

@@ -19,6 +19,7 @@ export interface CloneForm {
   memoryMiB: number | '';
   network: string | null;
   tpm: 'new' | 'copy';
+  verify: boolean;
 }
 
 export const emptyForm: CloneForm = {
@@ -32,6 +33,7 @@ export const emptyForm: CloneForm = {
   memoryMiB: '',
   network: null,
   tpm: 'new',
+  verify: false,
 };
 
 export type FormField = 'source' | 'pattern' | 'count' | 'vcpus' | 'memoryMiB';
@@ -81,6 +83,7 @@ function requestOf(form: CloneForm, source: Source, names: string[]): CloneReque
       waitForAgent: form.start && form.waitForAgent,
       agentTimeoutSeconds: 180,
       tpm: form.tpm,
+      verify: form.mode === 'full' && form.verify,
       ...(form.vcpus === '' ? {} : { vcpus: form.vcpus }),
       ...(form.memoryMiB === '' ? {} : { memoryMiB: form.memoryMiB }),
       ...(form.network === null ? {} : { network: form.network }),

@@ -15,6 +15,7 @@ import { OperationList } from '../operation/OperationList.tsx';
 import { ActionDialog, type Action } from './actions.tsx';
 import { modeWord } from './GuestTable.tsx';
 import { SourceLink } from './SourceLink.tsx';
+import { Verified } from './Verified.tsx';
 
 /** One guest: how to get in, what it is, where it came from. */
 export function GuestPage({ id }: { id: string }) {
@@ -73,6 +74,7 @@ export function GuestPage({ id }: { id: string }) {
         </Grid>
       </Stack>
       <Disks guest={guest} />
+      <Verified guest={guest} onVerify={() => setAction('verify')} />
       <Clones guest={guest} />
       <Section title="Operations">
         <OperationList

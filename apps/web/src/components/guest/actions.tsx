@@ -10,8 +10,9 @@ import { useIdempotencyKey } from '../../lib/key.ts';
 import { publicError, useTRPC, type Outputs } from '../../lib/trpc.ts';
 import type { GuestView } from '../../server/views/guest.ts';
 import { Problem } from '../display/Blocks.tsx';
+import { VerifyForm } from './VerifyForm.tsx';
 
-export type Action = 'start' | 'stop' | 'delete' | 'capture';
+export type Action = 'start' | 'stop' | 'delete' | 'capture' | 'verify';
 interface DialogProps {
   guests: GuestView[];
   onDone: () => void;
@@ -44,6 +45,7 @@ export function ActionDialog({ action, guests, onDone }: DialogProps & { action:
       {action === 'start' ? <Start guests={guests} onDone={onDone} /> : null}
       {action === 'stop' ? <Stop guests={guests} onDone={onDone} /> : null}
       {action === 'delete' ? <Delete guests={guests} onDone={onDone} /> : null}
+      {action === 'verify' && guests[0] ? <VerifyForm guest={guests[0]} onDone={onDone} /> : null}
       {action === 'capture' && guests[0] ? <Capture guest={guests[0]} onDone={onDone} /> : null}
     </Modal>
   );
@@ -51,7 +53,13 @@ export function ActionDialog({ action, guests, onDone }: DialogProps & { action:
 
 function titleOf(action: Action, guests: readonly GuestView[]): string {
   const what = guests.length === 1 ? (guests[0]?.name ?? '') : count(guests.length, 'guest');
-  const verbs = { start: 'Start', stop: 'Stop', delete: 'Delete', capture: 'Make a template from' } as const;
+  const verbs = {
+    start: 'Start',
+    stop: 'Stop',
+    delete: 'Delete',
+    capture: 'Make a template from',
+    verify: 'Compare',
+  } as const;
   return `${verbs[action]} ${what}?`;
 }
 

@@ -12,6 +12,7 @@ import { useQuery } from '@tanstack/react-query';
 import type { ReactNode } from 'react';
 import { count, formatBytes, formatDuration } from '../../lib/format.ts';
 import { useTRPC } from '../../lib/trpc.ts';
+import { verdict, verificationWords } from '../../lib/verification.ts';
 import type { OperationView } from '../../server/views/operation.ts';
 import { PlanSummary } from '../clone/PlanSummary.tsx';
 import { Copyable } from '../display/Text.tsx';
@@ -140,6 +141,7 @@ function Finished({ operation }: { operation: OperationView }) {
     facts.push(
       `Moved ${formatBytes(result.movedBytes ?? 0)}, stores ${formatBytes(result.storedBytes ?? 0)}`,
     );
+  if (result?.verified !== undefined) facts.push(...verificationWords(result.verified));
   return (
     <Box icon={<IconCircleCheck color="var(--state-good)" />} title={finishedTitle(operation)}>
       {facts.length === 0 ? null : (
@@ -161,7 +163,7 @@ const consistencyWords = {
 
 const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
-function finishedTitle({ kind, guest, title }: OperationView): string {
+function finishedTitle({ kind, guest, title, result }: OperationView): string {
   const name = guest?.name ?? title;
   switch (kind) {
     case 'clone':
@@ -178,6 +180,8 @@ function finishedTitle({ kind, guest, title }: OperationView): string {
       return 'The template is ready to clone';
     case 'remove-base':
       return 'The version is deleted';
+    case 'verify':
+      return result?.verified ? verdict(result.verified) : 'Compared';
   }
 }
 

@@ -2,6 +2,7 @@ import {
   cloneRequestSchema,
   guestNameSchema,
   importRequestSchema,
+  verifyDepths,
   type PublicError,
 } from '@offshoot/clone-core/contract';
 import {
@@ -12,6 +13,7 @@ import {
   requestRemoveBase,
   requestStart,
   requestStop,
+  requestVerify,
 } from '@offshoot/db/operations';
 import type { BatchResult } from '@offshoot/db/types';
 import { TRPCError } from '@trpc/server';
@@ -119,6 +121,12 @@ export const createRouter = router({
       forEach(input.guestIds, input.idempotencyKey, (guestId, key) =>
         requestDelete(db(), { userId: ctx.signed.userId, idempotencyKey: key, guestId }),
       ),
+    ),
+
+  verify: procedure
+    .input(z.strictObject({ idempotencyKey, guestId: z.uuid(), depth: z.enum(verifyDepths) }))
+    .mutation(async ({ ctx, input }) =>
+      ring(await requestVerify(db(), { userId: ctx.signed.userId, ...input })),
     ),
 
   removeBase: procedure

@@ -1,5 +1,11 @@
 /** Guests as a browser sees them. */
-import type { CloneMode, GuestState, OperationKind, OperationState } from '@offshoot/clone-core/contract';
+import type {
+  CloneMode,
+  GuestState,
+  OperationKind,
+  OperationState,
+  Verification,
+} from '@offshoot/clone-core/contract';
 import type { Db } from '@offshoot/db/client';
 import { isEnded, operationStates } from '@offshoot/clone-core/contract';
 
@@ -8,7 +14,7 @@ const notEnded: string[] = operationStates.filter((state) => !isEnded(state));
 export const guestInclude = {
   host: { select: { id: true, name: true, simulated: true } },
   owner: { select: { id: true, name: true } },
-  sourceGuest: { select: { id: true, name: true } },
+  sourceGuest: { select: { id: true, name: true, state: true } },
   templateVersion: { select: { id: true, number: true, template: { select: { id: true, name: true } } } },
   operations: {
     where: { state: { in: notEnded } },
@@ -54,6 +60,12 @@ export interface GuestView {
   address: string | null;
   disks: GuestDisk[];
   clones: number;
+  /** Its disks are overlays on this base. */
+  baseId: string | null;
+  /** What it can be compared with; `running`: not before that is stopped. Null: nothing (any more). */
+  counterpart: { label: string; running: boolean } | null;
+  /** The last comparison with what it was cloned from. */
+  verified: Verification | null;
   /** The operation that works on it right now, if one does. */
   busy: { id: string; kind: OperationKind; state: OperationState } | null;
   createdAt: string;
@@ -83,12 +95,31 @@ export function guestView(row: Row): GuestView {
     address: row.address,
     disks: (row.disks as unknown as GuestDisk[] | null) ?? [],
     clones: row._count.clones,
+    baseId: row.baseId,
+    counterpart: counterpartOf(row),
+    verified: row.verified as unknown as Verification | null,
     busy: busy
       ? { id: busy.id, kind: busy.kind as OperationKind, state: busy.state as OperationState }
       : null,
     createdAt: row.createdAt.toISOString(),
     seenAt: row.seenAt?.toISOString() ?? null,
   };
+}
+
+function counterpartOf(row: Row): GuestView['counterpart'] {
+  if (row.baseId !== null)
+    return {
+      label:
+        row.templateVersion === null
+          ? `the base captured from ${row.sourceName ?? 'its source'}`
+          : (row.sourceName ?? 'its template version'),
+      running: false,
+    };
+  const { sourceGuest, templateVersion } = row;
+  if (sourceGuest) return { label: sourceGuest.name, running: sourceGuest.state !== 'stopped' };
+  if (templateVersion)
+    return { label: `${templateVersion.template.name} v${templateVersion.number}`, running: false };
+  return null;
 }
 
 function sourceOf(row: Row): GuestSource | null {

@@ -4,11 +4,13 @@ import type { Shell } from '../../shell/shell.ts';
 import type { DriverConfig } from '../registry.ts';
 import { capabilities } from './capabilities.ts';
 import { definitions } from './definitions.ts';
+import { drift } from './drift.ts';
 import { hostReader } from './host.ts';
 import { inspector, type Reader } from './inspect.ts';
 import { lister } from './inventory.ts';
 import { plan } from './plan.ts';
 import { backupStep } from './steps/backup.ts';
+import { compareStep } from './steps/compare.ts';
 import { copyDiskStep, copyFileStep, copyTpmStep } from './steps/copy.ts';
 import { defineStep, undefineStep } from './steps/define.ts';
 import { overlayStep } from './steps/overlays.ts';
@@ -43,9 +45,11 @@ export function libvirtDriver(config: DriverConfig, shell: Shell): Driver<Libvir
       'remove-files': removeFilesStep(shell),
       undefine: undefineStep(virsh, known),
       'remove-base': removeBaseStep(reader),
+      'compare-disks': compareStep(shell, virsh),
     },
     list: lister(shell, virsh, known),
     hostFacts: async () => host.facts(),
+    drift: (guest, base, signal) => drift(reader, guest, base, signal),
     watch: (onChange, signal) => watch(virsh, known, onChange, signal),
   };
 }

@@ -47,6 +47,14 @@ export function inspector(
         return { guest: await needGuest(reader, request.guest, signal) };
       case 'delete':
         return inspectDeletion(reader, request, signal);
+      case 'verify':
+        await needGuest(reader, request.guest, signal);
+        return {
+          compared: {
+            mine: await inspectGuest(reader, request.guest, signal),
+            theirs: await sourceOf(request.against, signal),
+          },
+        };
       default:
         await refuseUsed(
           reader,

@@ -24,6 +24,7 @@ import {
   type Draft,
   type DraftStep,
 } from './plan-parts.ts';
+import { compareCopies } from './plan-verify.ts';
 import type { LibvirtFacts, SourceFacts } from './types.ts';
 
 type CloneRequest = Extract<OperationRequest, { kind: 'clone' }>;
@@ -70,7 +71,17 @@ export function planClone(request: CloneRequest, facts: LibvirtFacts, ids: IdSou
   const tpm = tpmSteps(request, source, domain, uuid);
   // A full copy takes long: define first, so that a definition libvirt refuses is found within a second.
   const made = mode === 'full' ? [define, ...copies.steps] : [...copies.steps, define];
-  const steps = [...made, ...firmware, ...tpm, ...startSteps(request, { uuid, name })];
+  const verify = options.verify
+    ? [
+        compareCopies(source, copies.files, {
+          label,
+          store: facts.store,
+          id: uuid,
+          ...(guest ? { guest } : {}),
+        }),
+      ]
+    : [];
+  const steps = [...made, ...firmware, ...tpm, ...verify, ...startSteps(request, { uuid, name })];
   const result = readDomain(xml);
   return {
     summary: `${mode === 'full' ? 'Full' : 'Linked'} clone ${name} of ${label}`,
@@ -79,7 +90,11 @@ export function planClone(request: CloneRequest, facts: LibvirtFacts, ids: IdSou
     estimates: estimate(
       facts,
       { read: copies.moveBytes, move: copies.moveBytes, store: copies.storeBytes },
-      { steps: steps.length, starts: options.start && options.waitForAgent },
+      {
+        steps: steps.length,
+        starts: options.start && options.waitForAgent,
+        ...(options.verify ? { hashes: sumOf(source.disks, 'virtualBytes') } : {}),
+      },
     ),
     notes: [...consistencyNotes(source), ...notesOf(request, facts, source, domain, copies)],
     steps,
@@ -120,6 +135,7 @@ function refuse(request: CloneRequest, facts: LibvirtFacts, source: SourceFacts)
       field: 'name',
     });
   }
+  if (request.options.verify) refuseVerify(request, source);
   const { network, tpm } = request.options;
   if (network !== undefined && !facts.host.networks.some((each) => each.name === network)) {
     throw new OffshootError('invalid-input', {
@@ -141,6 +157,23 @@ function refuse(request: CloneRequest, facts: LibvirtFacts, source: SourceFacts)
       field: 'options.tpm',
     });
   }
+}
+
+/** What a copy is compared with must be what was copied. */
+function refuseVerify(request: CloneRequest, source: SourceFacts): void {
+  const still = source.state === 'stopped' || source.state === 'template';
+  if (request.mode === 'full' && still) return;
+  throw new OffshootError('unavailable-mode', {
+    publicMessage:
+      request.mode === 'full'
+        ? 'The source runs and goes on changing, so there is nothing to compare the copy with afterwards.'
+        : 'A linked clone copies nothing, so there is no copy to compare.',
+    remedy:
+      request.mode === 'full'
+        ? 'Stop the source first, or clone without comparing.'
+        : 'Clone without comparing; the base can be compared later, on the clone’s page.',
+    field: 'options.verify',
+  });
 }
 
 function newMacs(count: number, facts: LibvirtFacts, ids: IdSource): string[] {

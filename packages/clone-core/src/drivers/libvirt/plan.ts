@@ -4,6 +4,7 @@ import { planCapture, planImport, planRemoveBase } from './plan-base.ts';
 import { planClone } from './plan-clone.ts';
 import { finishDraft, type Draft } from './plan-parts.ts';
 import { planDelete, planStart, planStop } from './plan-power.ts';
+import { planVerify } from './plan-verify.ts';
 import type { LibvirtFacts, LibvirtStep } from './types.ts';
 
 export function plan(request: OperationRequest, facts: LibvirtFacts, ids: IdSource): Plan<LibvirtStep> {
@@ -24,6 +25,8 @@ function draftOf(request: OperationRequest, facts: LibvirtFacts, ids: IdSource):
       return planStop(request, facts);
     case 'delete':
       return planDelete(request, facts);
+    case 'verify':
+      return planVerify(request, facts, ids);
     default:
       return planRemoveBase(request, facts);
   }

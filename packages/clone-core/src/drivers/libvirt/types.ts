@@ -1,5 +1,5 @@
 /** Facts and steps of the libvirt driver: plain JSON, stored with the plan. */
-import type { BaseDisk } from '../../contract.ts';
+import type { BaseDisk, Verification, VerifyDepth } from '../../contract.ts';
 import type { Facts, GuestRef, Step } from '../../driver.ts';
 import type { ChainFile } from '../../disks/chain.ts';
 
@@ -41,6 +41,8 @@ export interface LibvirtFacts extends Facts {
   accelerator: 'kvm' | 'tcg';
   /** For clone and capture. */
   source?: SourceFacts;
+  /** For verify: the guest, and what it is compared with. */
+  compared?: { mine: SourceFacts; theirs: SourceFacts };
   /** For start, stop, delete; undefined: the host knows no such guest. */
   guest?: { uuid: string; name: string; state: DomainState; nvramPath?: string };
   /** For import. */
@@ -159,6 +161,28 @@ export interface RemoveBaseStep extends Step {
   files: string[];
 }
 
+/** A disk of one side, with what its files were when planned; of a copy that the same plan makes nothing is known. */
+export interface ComparedDisk {
+  path: string;
+  format: string;
+  expects: { path: string; modifiedMs: number; size: number }[];
+}
+export interface CompareStep extends Step {
+  kind: 'compare-disks';
+  against: Verification['against'];
+  depth: VerifyDepth;
+  disks: { target: string; mine: ComparedDisk; theirs: ComparedDisk }[];
+  /** Guests that must stand still while their disks are read. */
+  stopped: Stopped[];
+  /** Files of the base with the digests they were sealed with. */
+  sealed: { path: string; digest: string }[];
+  /** Path that the sockets' names begin with. */
+  sockets: string;
+  /** A copy made by the same plan: a difference is a failure. */
+  mustEqual: boolean;
+  bytes: number;
+}
+
 export type LibvirtStep =
   | DefineStep
   | CopyDiskStep
@@ -171,6 +195,7 @@ export type LibvirtStep =
   | StopStep
   | RemoveFilesStep
   | UndefineStep
-  | RemoveBaseStep;
+  | RemoveBaseStep
+  | CompareStep;
 
 export type { BaseDisk };

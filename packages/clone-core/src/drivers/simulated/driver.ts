@@ -6,6 +6,8 @@ import type { Driver } from '../../driver.ts';
 import { realClock, type Clock } from './clock.ts';
 import { factsFor, hostFactsOf, type SimulatedFacts } from './facts.ts';
 import { Faults, type Fault } from './faults.ts';
+import { compareHandler } from './compare-step.ts';
+import { simulatedDrift } from './drift.ts';
 import { copyHandler, importHandler, overlayHandler } from './copy-steps.ts';
 import { pointHandler, releaseHandler, removeFileHandler, sealHandler } from './file-steps.ts';
 import type { Speed } from './own-files.ts';
@@ -59,6 +61,10 @@ export function simulatedDriver(options: SimulatedOptions = {}): SimulatedDriver
       signal.throwIfAborted();
       return { ...hostFactsOf(await host.look(), now()), copyRate: speed.copyRate };
     },
+    async drift(guest, base, signal) {
+      signal.throwIfAborted();
+      return simulatedDrift(await host.look(), guest, base, now());
+    },
     watch: (onChange, signal) =>
       new Promise((resolve) => {
         if (signal.aborted) {
@@ -91,6 +97,7 @@ function stepsOf(host: SimulatedHost, clock: Clock, speed: Speed, faults: Faults
     seal: faults.wrap('seal', clock, (at) => sealHandler(host, speed, at)),
     stop: faults.wrap('stop', clock, (at) => stopHandler(host, speed, at)),
     undefine: faults.wrap('undefine', clock, (at) => undefineHandler(host, speed, at)),
+    compare: faults.wrap('compare', clock, (at) => compareHandler(host, speed, at)),
     'remove-file': faults.wrap('remove-file', clock, (at) => removeFileHandler(host, speed, at)),
   };
 }

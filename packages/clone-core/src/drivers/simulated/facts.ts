@@ -19,6 +19,8 @@ export interface SimulatedFacts extends Facts {
   /** The guest the request is about: source, or the one to start, stop or delete. */
   guest?: SimulatedGuest;
   disks?: DiskFacts[];
+  /** For verify: what the guest is compared with. */
+  other?: { name: string; state: SimulatedGuest['state']; disks: DiskFacts[] };
   /** Guests on the base the request is about. */
   children?: string[];
   /** Files that go with the guest and exist. */
@@ -68,6 +70,21 @@ export function factsFor(
           return { path, usedBy: users.filter((name) => name !== guest?.name) };
         });
       return { ...facts, owned, ...(guest ? { guest } : {}) };
+    }
+    case 'verify': {
+      const { against } = request;
+      if (against.type === 'base')
+        return {
+          ...facts,
+          ...sourceFacts(request.guest, state),
+          other: { name: against.label, state: 'stopped', disks: baseFacts(against.base, state).disks },
+        };
+      const { guest, disks } = sourceFacts(against.guest, state);
+      return {
+        ...facts,
+        ...sourceFacts(request.guest, state),
+        other: { name: guest.name, state: guest.state, disks },
+      };
     }
     default:
       return { ...facts, children: baseFacts(request.base, state, true).children };

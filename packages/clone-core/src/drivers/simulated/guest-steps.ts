@@ -3,7 +3,7 @@ import type { GuestRef, StepHandler } from '../../driver.ts';
 import { OffshootError } from '../../errors.ts';
 import type { Clock } from './clock.ts';
 import type { Speed } from './own-files.ts';
-import { digestOf, type SimulatedGuest, type SimulatedHost, type SimulatedState } from './host.ts';
+import { digestOf, freeBytes, type SimulatedGuest, type SimulatedHost, type SimulatedState } from './host.ts';
 import type { DefineStep, StartStep, StopStep, UndefineStep, WaitAgentStep } from './step-types.ts';
 
 function find(state: SimulatedState, guest: GuestRef): SimulatedGuest {
@@ -61,6 +61,7 @@ export function startHandler(host: SimulatedHost, speed: Speed, clock: Clock): S
         if (guest.state === 'running') return;
         guest.state = 'running';
         guest.startedAt = clock.now();
+        bootWrites(state, guest);
       });
       yield {};
     },
@@ -73,6 +74,21 @@ export function startHandler(host: SimulatedHost, speed: Speed, clock: Clock): S
       }),
   };
 }
+
+/** What a boot writes (logs, caches) stays in overlays: between 8 and 40 MiB, always the same for the same guest. */
+function bootWrites(state: SimulatedState, guest: SimulatedGuest): void {
+  for (const { path } of guest.disks) {
+    const file = state.files[path];
+    if (file?.backing === undefined) continue;
+    const bytes = 8 * MIB + (Number.parseInt(digestOf(guest.uuid).slice(0, 4), 16) % 32) * MIB;
+    file.allocatedBytes = Math.min(
+      file.virtualBytes,
+      file.allocatedBytes + Math.min(bytes, freeBytes(state)),
+    );
+  }
+}
+
+const MIB = 1024 ** 2;
 
 /** 198.51.100.0/24 and 203.0.113.0/24 are for documentation (RFC 5737): no real machine answers there. */
 function nextAddress(state: SimulatedState): string {

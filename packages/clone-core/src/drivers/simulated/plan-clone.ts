@@ -115,6 +115,12 @@ export function planClone(
       field: 'name',
     });
   }
+  if (options.verify)
+    throw new OffshootError('unavailable-mode', {
+      publicMessage: 'The simulated host does not compare a copy while it makes it.',
+      remedy: 'Clone without comparing; compare the clone on its page afterwards.',
+      field: 'options.verify',
+    });
   const linked = mode === 'linked';
   const storeBytes = linked ? disks.length * OVERLAY_BYTES : sumOf(disks);
   needSpace(facts, storeBytes);

@@ -5,6 +5,7 @@ import type { SimulatedFacts } from './facts.ts';
 import { digestOf, type SimulatedGuest } from './host.ts';
 import type { Speed } from './own-files.ts';
 import { planClone } from './plan-clone.ts';
+import { planVerify } from './plan-verify.ts';
 import {
   aroundPoint,
   basisOf,
@@ -83,6 +84,8 @@ function draftOf(
     }
     case 'delete':
       return planDelete(request, facts, speed);
+    case 'verify':
+      return planVerify(request, facts, speed);
     default: {
       const children = facts.children ?? [];
       if (children.length > 0) {

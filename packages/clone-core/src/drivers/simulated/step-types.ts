@@ -1,4 +1,5 @@
 /** The steps a plan of the simulated driver consists of. Pure JSON. */
+import type { Verification, VerifyDepth } from '../../contract.ts';
 import type { GuestRef, Step } from '../../driver.ts';
 import type { SimulatedGuest } from './host.ts';
 
@@ -64,6 +65,14 @@ export interface RemoveFileStep extends Of<'remove-file'> {
   except?: string;
 }
 
+/** Compares what stands for the content of disks. */
+export interface CompareStep extends Of<'compare'> {
+  against: Verification['against'];
+  depth: VerifyDepth;
+  disks: { target: string; mine: string; theirs: string }[];
+  bytes: number;
+}
+
 export type SimulatedStep =
   | PointStep
   | CopyStep
@@ -76,6 +85,7 @@ export type SimulatedStep =
   | SealStep
   | StopStep
   | UndefineStep
-  | RemoveFileStep;
+  | RemoveFileStep
+  | CompareStep;
 
 export type SimulatedStepKind = SimulatedStep['kind'];

@@ -9,6 +9,7 @@ import { refuseUsed, type Reader } from '../inspect.ts';
 import type { SealStep } from '../types.ts';
 import { removeEmpty } from './own-files.ts';
 import { reporting } from './reporting.ts';
+import { sha256 } from './sha256.ts';
 
 const diskSchema = z.object({
   target: z.string(),
@@ -163,17 +164,6 @@ async function removeUnsealed(shell: Shell, step: SealStep, signal: AbortSignal)
     await shell.remove(`${step.from}/${file}`);
   await removeEmpty(shell, step.from, signal);
   return true;
-}
-
-async function sha256(shell: Shell, path: string, signal: AbortSignal): Promise<string> {
-  const { stdout } = await shell.run(['sha256sum', '--binary', '--', path], {
-    signal,
-    timeoutMs: 0,
-    dieWithParent: true,
-  });
-  const digest = /^\\?([0-9a-f]{64})/.exec(stdout)?.[1];
-  if (digest !== undefined) return digest;
-  throw new OffshootError('internal', { publicMessage: 'sha256sum gave no digest.', context: { stdout } });
 }
 
 async function findSealed(shell: Shell, step: SealStep): Promise<Manifest | undefined> {
