@@ -3,7 +3,7 @@ import { lanes, type Lane } from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import { openDatabase, type Db } from '@offshoot/db/client';
 import { registerHost, reportHost } from '@offshoot/db/inventory';
-import { giveBack } from '@offshoot/db/operations';
+import { collectUnusedBases, giveBack } from '@offshoot/db/operations';
 import type { JobRef } from '@offshoot/db/types';
 import { openQueues } from '@offshoot/queue/jobs';
 import { serveLane, servePreviews } from '@offshoot/queue/serve';
@@ -21,6 +21,8 @@ import { every, hearCancels, keepClaims, reconcile } from './upkeep.ts';
 
 const HEARTBEAT_MS = 2000;
 const RECONCILE_MS = 2000;
+/** Bases are collected when their last child goes; this finds what that missed, milliseconds. */
+const COLLECT_MS = 60_000;
 const PREVIEWS_AT_ONCE = 4;
 /** How long a stop waits for running steps to let go, milliseconds. */
 const STOP_PATIENCE_MS = 5000;
@@ -83,6 +85,15 @@ export async function runWorker(
       stopping.signal,
       log,
     );
+    const collector = every(
+      COLLECT_MS,
+      'collecting bases',
+      async () => {
+        if (duty.held) await ring(await collectUnusedBases(db, host.id));
+      },
+      stopping.signal,
+      log,
+    );
     const concurrency: Record<Lane, number> = {
       interactive: config.OFFSHOOT_LANES_INTERACTIVE,
       bulk: config.OFFSHOOT_LANES_BULK,
@@ -103,7 +114,7 @@ export async function runWorker(
       onError: (error) => log.warn({ err: error }, 'previews'),
     });
     const servers = [...laneServers, previews];
-    await Promise.all([inventory.now(), reconciler.now()]);
+    await Promise.all([inventory.now(), reconciler.now(), collector.now()]);
     onReady();
     await aborted(stop);
     const reason = new OffshootError('busy', {

@@ -3,6 +3,7 @@ import { eventLatency } from './event-latency.ts';
 import { fullClone } from './full-clone.ts';
 import { fullCloneReflink } from './full-clone-reflink.ts';
 import { linked30, linkedOne } from './linked.ts';
+import { reset } from './reset.ts';
 import { subscribers1000 } from './subscribers.ts';
 
 /** Every bench, in the order they run. */
@@ -11,6 +12,7 @@ export const benches: readonly Bench[] = [
   fullCloneReflink,
   linked30,
   linkedOne,
+  reset,
   eventLatency,
   subscribers1000,
 ];

@@ -13,7 +13,7 @@ const COUNT = 30;
 const SINGLES = 20;
 
 /** Imports a template to link to; resolves with its version and the base's file. */
-async function template(lab: Lab, portal: Portal): Promise<{ versionId: string; base: string }> {
+export async function template(lab: Lab, portal: Portal): Promise<{ versionId: string; base: string }> {
   const image = scratchDisk(lab.scratch, 'linked-source');
   await makeMixedDisk(image, 64 * 1024 ** 2, 1024 ** 3);
   const name = `bench-${randomUUID().slice(0, 8)}`;
@@ -59,7 +59,7 @@ async function pattern(name: string): Promise<string> {
     .replace(/(<source file=)'[^']*'/, "$1'@DISK@'");
 }
 
-const click = async (portal: Portal, versionId: string, names: string[]): Promise<number> => {
+export const click = async (portal: Portal, versionId: string, names: string[]): Promise<number> => {
   const from = performance.now();
   const answer = (await portal.mutate(
     'operation.create.clone',

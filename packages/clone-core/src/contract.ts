@@ -27,11 +27,13 @@ export const operationKinds = [
   'delete',
   'remove-base',
   'verify',
+  'reset',
 ] as const;
 /**
  * `capture` freezes a guest's disks into an immutable base (a template version, or the hidden base of linked clones);
  * `import` makes a template version from an image file; `remove-base` deletes a base that has no children;
- * `verify` compares a guest's disks with what it was cloned from.
+ * `verify` compares a guest's disks with what it was cloned from;
+ * `reset` puts a linked clone back to what it was when it was cloned.
  */
 export type OperationKind = (typeof operationKinds)[number];
 

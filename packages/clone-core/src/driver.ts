@@ -49,7 +49,20 @@ export type OperationRequest =
   /** `owned`: files that plans of this guest created and that go with it. Others are never touched. */
   | { kind: 'delete'; guest: GuestRef; owned: string[] }
   | { kind: 'remove-base'; label: string; base: CapturedBase }
-  | { kind: 'verify'; guest: GuestRef; against: DriverSource; depth: VerifyDepth };
+  | { kind: 'verify'; guest: GuestRef; against: DriverSource; depth: VerifyDepth }
+  /**
+   * New disks on the base for the same guest, which is switched off for it and started again if it ran. `owned`: as for
+   * `delete`; only these are replaced.
+   */
+  | {
+      kind: 'reset';
+      guest: GuestRef;
+      label: string;
+      base: CapturedBase;
+      owned: string[];
+      waitForAgent: boolean;
+      agentTimeoutSeconds: number;
+    };
 
 /** Why something can't be done, from the capability table or from facts. */
 export interface Refusal {

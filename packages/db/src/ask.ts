@@ -5,7 +5,7 @@ import { OffshootError } from '@offshoot/clone-core/errors';
 import type { Db } from './client.ts';
 import { appendEvents, type NewEvent } from './events.ts';
 import { isDatabaseAway, newId, transaction, type Tx } from './transaction.ts';
-import type { BatchResult, StoredRequest } from './types.ts';
+import type { BatchResult, JobRef, StoredRequest } from './types.ts';
 
 /** Who asks, and the key that makes a repeated click the same click. */
 export interface Asked {
@@ -63,15 +63,7 @@ export async function ask(
       const { operations, events = [] } = await make(tx);
       const batchId = newId();
       await insertOperations(tx, asked, batchId, digest, operations);
-      await appendEvents(tx, [
-        ...operations.map((operation): NewEvent => ({
-          operationId: operation.id,
-          hostId: operation.hostId,
-          guestId: operation.guestId,
-          data: { type: 'state', state: operation.state },
-        })),
-        ...events,
-      ]);
+      await appendEvents(tx, [...operations.map(bornEvent), ...events]);
       return batchResult(batchId, operations, false);
     });
   } catch (error) {
@@ -83,6 +75,24 @@ export async function ask(
       cause: error,
     });
   }
+}
+
+const bornEvent = (operation: NewOperation): NewEvent => ({
+  operationId: operation.id,
+  hostId: operation.hostId,
+  guestId: operation.guestId,
+  data: { type: 'state', state: operation.state },
+});
+
+/** Inserts operations that nobody clicked for: they follow from another one. The caller appends the events and rings. */
+export async function insertUnasked(
+  tx: Tx,
+  operations: readonly NewOperation[],
+): Promise<{ jobs: JobRef[]; events: NewEvent[] }> {
+  if (operations.length === 0) return { jobs: [], events: [] };
+  const batchId = newId();
+  await insertOperations(tx, { userId: null, idempotencyKey: null }, batchId, null, operations);
+  return { jobs: batchResult(batchId, operations, false).jobs, events: operations.map(bornEvent) };
 }
 
 function batchResult(
@@ -123,9 +133,9 @@ async function batchOf(tx: Tx, asked: Asked, digest: string): Promise<BatchResul
 
 async function insertOperations(
   tx: Tx,
-  asked: Asked,
+  asked: { userId: string | null; idempotencyKey: string | null },
   batchId: string,
-  digest: string,
+  digest: string | null,
   operations: readonly NewOperation[],
 ): Promise<void> {
   const rows = operations.map((operation, index) => ({

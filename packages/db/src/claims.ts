@@ -18,6 +18,16 @@ import { appendEvents } from './events.ts';
 import { persistently, transaction, type Patience } from './transaction.ts';
 import { storedRequestSchema, type StoredRequest } from './types.ts';
 
+/**
+ * Making a base and removing one exclude each other on a host: content that is captured again joins the base that holds
+ * it, which must not be on its way out. Whoever comes second waits; the reconciler rings again.
+ */
+const MAKES_BASE = `'capture', 'import'`;
+const excludes = (kinds: string, others: string): string =>
+  `(o."kind" IN (${kinds}) AND EXISTS (SELECT 1 FROM "operation" c WHERE c."state" IN ('running', 'undoing')
+     AND c."hostId" = o."hostId" AND c."kind" IN (${others})))`;
+const KEPT_WAITING = `${excludes(MAKES_BASE, `'remove-base'`)} OR ${excludes(`'remove-base'`, MAKES_BASE)}`;
+
 /** A claim whose worker has not been heard of for so long may be taken over, seconds. */
 export const CLAIM_EXPIRES_SECONDS = 10;
 
@@ -58,7 +68,7 @@ interface ClaimRecord {
 
 /**
  * Claims an operation that is queued, or whose worker has gone. Resolves with undefined when there is nothing to claim:
- * it ended, it waits, or another worker is at it.
+ * it ended, it waits (also for bases being made or removed), or another worker is at it.
  */
 export async function claim(
   db: Db,
@@ -69,11 +79,16 @@ export async function claim(
   const row = await persistently(
     () =>
       transaction(db, async (tx) => {
+        await tx.query(
+          `SELECT pg_advisory_xact_lock(7067464, hashtext("hostId")) FROM "operation"
+           WHERE "id" = $1 AND "kind" IN (${MAKES_BASE}, 'remove-base')`,
+          [who.operationId],
+        );
         const { rows } = await tx.query<ClaimRecord & { was: OperationState }>(
           `WITH before AS (SELECT "id", "state" FROM "operation" WHERE "id" = $1 FOR NO KEY UPDATE)
        UPDATE "operation" o SET "claimToken" = $2, "claimedBy" = $3, "heartbeatAt" = clock_timestamp(), "attempts" = o."attempts" + 1,
          "state" = CASE o."state" WHEN 'queued' THEN 'running' ELSE o."state" END, "startedAt" = COALESCE(o."startedAt", clock_timestamp())
-       FROM before WHERE o."id" = before."id" AND (o."state" = 'queued' OR (o."state" IN ('running', 'undoing')
+       FROM before WHERE o."id" = before."id" AND ((o."state" = 'queued' AND NOT (${KEPT_WAITING})) OR (o."state" IN ('running', 'undoing')
          AND (o."claimToken" IS NULL OR o."claimToken" = $2 OR o."heartbeatAt" < clock_timestamp() - make_interval(secs => $4))))
        RETURNING before."state" AS was, o."kind", o."state", o."hostId", o."lane", o."title", o."guestId", o."request", o."agreedFingerprint",
          o."plan", o."nextStep", o."result", o."undoReason", o."cancelRequestedAt", o."attempts"`,

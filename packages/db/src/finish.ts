@@ -5,6 +5,7 @@ import type { Outcome } from '@offshoot/clone-core/execute';
 import { inventoryEvent } from './ask.ts';
 import { recordBase, removeBase } from './catalog.ts';
 import { lostClaim, type Claim } from './claims.ts';
+import { collectBases, keepFromRemoval } from './collect.ts';
 import type { Db } from './client.ts';
 import { endFollowers, releaseGuests, wakeFollowers, type EndedRow } from './ending.ts';
 import { appendEvents, type NewEvent } from './events.ts';
@@ -47,9 +48,14 @@ async function record(tx: Tx, held: Claim, outcome: Outcome): Promise<JobRef[]> 
     outcome.state === 'finished'
       ? await applyFinished(tx, held, row, outcome.result)
       : await applyUndone(tx, row, outcome.state, error);
-  await appendEvents(tx, [stateEvent(row, outcome, result, error), ...after.events]);
-  return after.jobs;
+  const collected = mayFreeBase(row, outcome) ? await collectBases(tx, row.hostId) : { jobs: [], events: [] };
+  await appendEvents(tx, [stateEvent(row, outcome, result, error), ...after.events, ...collected.events]);
+  return [...after.jobs, ...collected.jobs];
 }
+
+/** A guest went, or a base was made that nothing came to stand on. */
+const mayFreeBase = (row: FinishedRow, outcome: Outcome): boolean =>
+  outcome.state !== 'finished' || row.kind === 'delete' || row.kind === 'capture';
 
 /** The commit of an earlier attempt may have gone through without its answer. */
 async function recordedBefore(tx: Tx, held: Claim, outcome: Outcome): Promise<JobRef[]> {
@@ -95,6 +101,7 @@ interface After {
 async function applyFinished(tx: Tx, held: Claim, row: FinishedRow, result: OperationResult): Promise<After> {
   const changed = row.guestId === null ? [] : [inventoryEvent(row.hostId, [row.guestId])];
   let baseId: string | null = null;
+  let kept: NewEvent[] = [];
   switch (held.request.kind) {
     case 'clone':
       await adoptClone(tx, row, held.request.options.start, result);
@@ -103,6 +110,7 @@ async function applyFinished(tx: Tx, held: Claim, row: FinishedRow, result: Oper
     case 'capture':
     case 'import':
       baseId = await keepBase(tx, held, row, result.base);
+      if (baseId !== null) kept = await keepFromRemoval(tx, row.hostId, baseId);
       break;
     case 'start':
       await tx.query(
@@ -113,6 +121,13 @@ async function applyFinished(tx: Tx, held: Claim, row: FinishedRow, result: Oper
     case 'stop':
       await tx.query(`UPDATE "guest" SET "state" = 'stopped', "address" = NULL WHERE "id" = $1`, [
         row.guestId,
+      ]);
+      break;
+    case 'reset':
+      // Whether it runs, and what it takes now, the inventory tells.
+      await tx.query(`UPDATE "guest" SET "address" = COALESCE($2, "address") WHERE "id" = $1`, [
+        row.guestId,
+        result.address ?? null,
       ]);
       break;
     case 'delete':
@@ -126,7 +141,7 @@ async function applyFinished(tx: Tx, held: Claim, row: FinishedRow, result: Oper
       break;
   }
   const woken = await wakeFollowers(tx, row.id, baseId);
-  return { jobs: woken.jobs, events: [...changed, ...woken.events] };
+  return { jobs: woken.jobs, events: [...changed, ...kept, ...woken.events] };
 }
 
 const filesOf = (plan: Plan | null): string[] =>
@@ -159,6 +174,14 @@ async function keepVerification(tx: Tx, guestId: string | null, result: Operatio
     guestId,
     JSON.stringify(result.verified),
   ]);
+}
+
+/** Files that the plan made beside the guest's own are the guest's from now on. */
+async function ownMore(tx: Tx, row: FinishedRow): Promise<void> {
+  await tx.query(
+    `UPDATE "guest" SET "ownedFiles" = ARRAY(SELECT DISTINCT unnest("ownedFiles" || $2::text[]) ORDER BY 1) WHERE "id" = $1`,
+    [row.guestId, filesOf(row.plan)],
+  );
 }
 
 async function keepBase(
@@ -196,6 +219,8 @@ async function applyUndone(
     ]);
     if (row.guestId !== null) events.push(inventoryEvent(row.hostId, [row.guestId]));
   } else {
+    // What could not be taken away goes with the guest, when that goes.
+    if (left.length > 0 && row.kind === 'reset') await ownMore(tx, row);
     events.push(...(await releaseGuests(tx, [row])));
   }
   events.push(...(await endFollowers(tx, row, { state, ...(error ? { error } : {}) })));

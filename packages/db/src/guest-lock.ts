@@ -1,5 +1,5 @@
 /** Row locks and the rule that one guest has one operation at a time. Internal to this package. */
-import type { GuestState, OperationKind } from '@offshoot/clone-core/contract';
+import type { CloneMode, GuestState, OperationKind } from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import type { Tx } from './transaction.ts';
 
@@ -10,6 +10,8 @@ export interface LockedGuest {
   uuid: string | null;
   state: GuestState;
   managed: boolean;
+  mode: CloneMode | null;
+  baseId: string | null;
 }
 
 /** Locks the guest's row until the transaction ends; `shared` lets others lock it shared too. Throws `not-found`. */
@@ -20,7 +22,7 @@ export async function lockGuest(
   field = 'guestId',
 ): Promise<LockedGuest> {
   const { rows } = await tx.query<LockedGuest>(
-    `SELECT "id", "hostId", "name", "uuid", "state", "managed" FROM "guest" WHERE "id" = $1
+    `SELECT "id", "hostId", "name", "uuid", "state", "managed", "mode", "baseId" FROM "guest" WHERE "id" = $1
      ${lock === 'exclusive' ? 'FOR NO KEY UPDATE' : 'FOR SHARE'}`,
     [guestId],
   );
@@ -42,6 +44,7 @@ const doing: Record<OperationKind, string> = {
   delete: 'is being deleted',
   'remove-base': 'is being removed',
   verify: 'is being compared with what it was cloned from',
+  reset: 'is being reset',
 };
 
 /**

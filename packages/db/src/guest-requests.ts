@@ -45,16 +45,33 @@ function refuseIfMissing(guest: LockedGuest): void {
   });
 }
 
+/** Only a linked clone has a state to go back to without copying. */
+function refuseIfNotLinked(guest: LockedGuest): void {
+  if (guest.mode === 'linked' && guest.baseId !== null) return;
+  const why =
+    guest.mode === 'full'
+      ? 'is a full clone: it stands on nothing that it could be put back to'
+      : guest.mode === null
+        ? 'was not cloned by Offshoot, so there is no state to put it back to'
+        : 'stands on no base any more that it could be put back to';
+  throw new OffshootError('unavailable-mode', {
+    publicMessage: `“${guest.name}” ${why}.`,
+    remedy: 'Make a linked clone of its source, and use that instead.',
+    field: 'guestId',
+  });
+}
+
 /** The rows of one request for one guest. */
 export async function makeGuestOperation(
   tx: Tx,
   guestId: string,
-  request: Extract<StoredRequest, { kind: 'start' | 'stop' | 'capture' | 'delete' | 'verify' }>,
+  request: Extract<StoredRequest, { kind: 'start' | 'stop' | 'capture' | 'delete' | 'verify' | 'reset' }>,
 ): Made {
   if (request.kind === 'verify') return makeVerify(tx, guestId, request);
   const guest = await idleGuest(tx, guestId);
   if (request.kind !== 'delete') {
     refuseIfMissing(guest);
+    if (request.kind === 'reset') refuseIfNotLinked(guest);
     const lane = request.kind === 'capture' ? 'bulk' : 'interactive';
     return { operations: [operation({ hostId: guest.hostId, guestId, title: guest.name, request, lane })] };
   }
@@ -94,6 +111,24 @@ export function requestStop(
   asked: Asked & { guestId: string; force: boolean },
 ): Promise<BatchResult> {
   const request = { kind: 'stop', force: asked.force, timeoutSeconds: STOP_TIMEOUT_SECONDS } as const;
+  return ask(db, asked, { guestId: asked.guestId, request }, (tx) =>
+    makeGuestOperation(tx, asked.guestId, request),
+  );
+}
+
+/**
+ * Puts a linked clone back to what it was when it was cloned; what runs is switched off and started again. Throws `busy`,
+ * `not-found`, `source-missing`, and `unavailable-mode` for what is no linked clone.
+ */
+export function requestReset(
+  db: Db,
+  asked: Asked & { guestId: string; waitForAgent: boolean },
+): Promise<BatchResult> {
+  const request = {
+    kind: 'reset',
+    waitForAgent: asked.waitForAgent,
+    agentTimeoutSeconds: START_TIMEOUT_SECONDS,
+  } as const;
   return ask(db, asked, { guestId: asked.guestId, request }, (tx) =>
     makeGuestOperation(tx, asked.guestId, request),
   );
@@ -208,13 +243,7 @@ export async function makeRemoveBase(tx: Tx, baseId: string): Made {
       remedy: 'Reload the list.',
       field: 'baseId',
     });
-  const users = await tx.query<{ name: string }>(
-    `SELECT g."name" FROM "guest" g WHERE g."baseId" = $1
-       OR (g."state" = 'creating' AND g."templateVersionId" IN (SELECT "id" FROM "template_version" WHERE "baseId" = $1))
-     ORDER BY g."name"`,
-    [baseId],
-  );
-  if (users.rows.length > 0) throw inUse(users.rows.map((row) => row.name));
+  refuseIfStoodOn(await standingOn(tx, baseId));
   const removing = await tx.query(
     `SELECT 1 FROM "operation" WHERE "kind" = 'remove-base' AND "request" ->> 'baseId' = $1
        AND "state" IN ('waiting', 'queued', 'running', 'undoing')`,
@@ -244,13 +273,26 @@ export async function makeRemoveBase(tx: Tx, baseId: string): Made {
   };
 }
 
-function inUse(names: string[]): OffshootError {
+/** Names of the guests that stand on a base, or are being made on it. */
+export async function standingOn(db: Pick<Tx, 'query'>, baseId: string): Promise<string[]> {
+  const { rows } = await db.query<{ name: string }>(
+    `SELECT g."name" FROM "guest" g WHERE g."baseId" = $1
+       OR (g."state" = 'creating' AND g."templateVersionId" IN (SELECT "id" FROM "template_version" WHERE "baseId" = $1))
+     ORDER BY g."name"`,
+    [baseId],
+  );
+  return rows.map((row) => row.name);
+}
+
+/** Throws `in-use` naming them, when there are any. */
+export function refuseIfStoodOn(names: string[]): void {
+  if (names.length === 0) return;
   const shown = names
     .slice(0, 5)
     .map((name) => `“${name}”`)
     .join(', ');
   const more = names.length > 5 ? ` and ${names.length - 5} more` : '';
-  return new OffshootError('in-use', {
+  throw new OffshootError('in-use', {
     publicMessage: `${shown}${more} ${names.length === 1 ? 'stands' : 'stand'} on this base, so it can’t be removed.`,
     remedy: names.length === 1 ? 'Delete that guest first.' : 'Delete those guests first.',
     context: { names },

@@ -9,11 +9,13 @@ export {
   requestDelete,
   requestImport,
   requestRemoveBase,
+  requestReset,
   requestStart,
   requestStop,
   requestVerify,
 } from './guest-requests.ts';
 export { requestCancel, requestRetry } from './cancel.ts';
+export { collectUnusedBases } from './collect.ts';
 export { claim, markStale, savePlan, viewOf, CLAIM_EXPIRES_SECONDS, type Claim } from './claims.ts';
 export { giveBack, heartbeat, listRunnable, watchCancels, type HeldOperation } from './keeping.ts';
 export { finish } from './finish.ts';

@@ -5,6 +5,7 @@ import { OffshootError } from '@offshoot/clone-core/errors';
 import type { Claim } from './claims.ts';
 import { counterpartOf, type Counterpart } from './counterpart.ts';
 import type { Db } from './client.ts';
+import { refuseIfStoodOn, standingOn } from './guest-requests.ts';
 import { persistently } from './transaction.ts';
 
 /** The driver's request for a claimed operation. Throws `source-missing` or `not-found` when rows are gone. */
@@ -53,11 +54,19 @@ async function resolve(
     case 'stop':
       return { ...request, guest: await guestRef(db, held.guestId) };
     case 'delete': {
-      const { rows } = await db.pool.query<{ ownedFiles: string[] | null }>(
-        'SELECT "ownedFiles" FROM "guest" WHERE "id" = $1',
-        [held.guestId],
-      );
-      return { kind: 'delete', guest: await guestRef(db, held.guestId), owned: rows[0]?.ownedFiles ?? [] };
+      const { owned } = await ownOf(db, held.guestId);
+      return { kind: 'delete', guest: await guestRef(db, held.guestId), owned };
+    }
+    case 'reset': {
+      const { owned, baseId, label } = await ownOf(db, held.guestId);
+      if (baseId === null) throw baseGone();
+      return {
+        ...request,
+        guest: await guestRef(db, held.guestId),
+        label,
+        base: await baseById(db, baseId),
+        owned,
+      };
     }
     case 'verify':
       return {
@@ -67,6 +76,8 @@ async function resolve(
         depth: request.depth,
       };
     default:
+      // Asked for when nothing stood on it; the host's own disks are looked at too, by the driver.
+      refuseIfStoodOn(await standingOn(db.pool, request.baseId));
       return { kind: 'remove-base', label: held.title, base: await baseById(db, request.baseId) };
   }
 }
@@ -96,12 +107,7 @@ async function frozenSource(db: Db, guestId: string | null): Promise<DriverSourc
     [guestId],
   );
   const row = rows[0];
-  if (!row?.baseId) {
-    throw new OffshootError('source-missing', {
-      publicMessage: 'The source’s captured base is gone.',
-      remedy: 'Make the clone again.',
-    });
-  }
+  if (!row?.baseId) throw baseGone();
   return { type: 'base', label: row.sourceName ?? 'its source', base: await baseById(db, row.baseId) };
 }
 
@@ -153,6 +159,30 @@ export async function guestOnBase(db: Db, guestId: string): Promise<{ guest: Gue
 export async function baseOf(db: Db, baseId: string): Promise<{ label: string; base: CapturedBase }> {
   const base = await baseById(db, baseId);
   return { label: `base ${base.digest.slice(0, 12)}`, base };
+}
+
+const baseGone = (): OffshootError =>
+  new OffshootError('source-missing', {
+    publicMessage: 'The source’s captured base is gone.',
+    remedy: 'Make the clone again.',
+  });
+
+/** What a guest owns and stands on. A guest without a row owns nothing. */
+async function ownOf(
+  db: Db,
+  guestId: string | null,
+): Promise<{ owned: string[]; baseId: string | null; label: string }> {
+  const { rows } = await db.pool.query<{
+    ownedFiles: string[] | null;
+    baseId: string | null;
+    sourceName: string | null;
+  }>('SELECT "ownedFiles", "baseId", "sourceName" FROM "guest" WHERE "id" = $1', [guestId]);
+  const row = rows[0];
+  return {
+    owned: row?.ownedFiles ?? [],
+    baseId: row?.baseId ?? null,
+    label: row?.sourceName ?? 'its source',
+  };
 }
 
 async function guestRef(db: Db, guestId: string | null): Promise<GuestRef> {

@@ -43,6 +43,12 @@ export const storedRequestSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('delete') }),
   z.strictObject({ kind: z.literal('remove-base'), baseId: z.uuid() }),
   z.strictObject({ kind: z.literal('verify'), depth: z.enum(verifyDepths) }),
+  z.strictObject({
+    kind: z.literal('reset'),
+    /** When it ran: finish only when its agent answers again. */
+    waitForAgent: z.boolean(),
+    agentTimeoutSeconds: z.int().min(5).max(3600),
+  }),
 ]);
 export type StoredRequest = z.infer<typeof storedRequestSchema>;
 

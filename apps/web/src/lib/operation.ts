@@ -71,10 +71,16 @@ const verbs: Readonly<Record<OperationView['kind'], string>> = {
   delete: 'Delete',
   'remove-base': 'Delete version',
   verify: 'Compare',
+  reset: 'Reset',
 };
+
+/** Removal of a base that no template shows: "base 3f2a…", gone with its last clone. */
+export const isHiddenBase = ({ kind, title }: Pick<OperationView, 'kind' | 'title'>): boolean =>
+  kind === 'remove-base' && title.startsWith('base ');
 
 /** "Clone web-07". A title that already begins with the verb is left as it is. */
 export function operationTitle({ kind, title }: Pick<OperationView, 'kind' | 'title'>): string {
+  if (isHiddenBase({ kind, title })) return `Collect ${title}`;
   return title.toLowerCase().startsWith(verbs[kind].toLowerCase()) ? title : `${verbs[kind]} ${title}`;
 }
 

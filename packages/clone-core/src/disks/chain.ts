@@ -96,17 +96,21 @@ async function imageInfo(shell: Shell, query: ChainQuery, signal: AbortSignal): 
     const { stdout } = await shell.run([...argv, '--', query.path], { signal });
     return infoSchema.parse(JSON.parse(stdout));
   } catch (thrown) {
-    if (!(thrown instanceof OffshootError) || thrown.code !== 'command-failed') throw thrown;
-    const said = stderrOf(thrown);
-    const missing = missingBacking(said, query.path);
-    if (missing !== undefined) throw broken(query, missing, thrown);
-    throw unreadable(
-      query,
-      `Its file ${query.path} can’t be read as ${query.format ?? 'a disk image'}`,
-      'See that it is an image of that format and that the worker may read it.',
-      thrown,
-    );
+    throw explainImage(thrown, query);
   }
+}
+
+/** What a failed `qemu-img info` means: `broken-chain` or `source-unreadable`; other errors pass. Throws nothing. */
+export function explainImage(thrown: unknown, query: ChainQuery): unknown {
+  if (!(thrown instanceof OffshootError) || thrown.code !== 'command-failed') return thrown;
+  const missing = missingBacking(stderrOf(thrown), query.path);
+  if (missing !== undefined) return broken(query, missing, thrown);
+  return unreadable(
+    query,
+    `Its file ${query.path} can’t be read as ${query.format ?? 'a disk image'}`,
+    'See that it is an image of that format and that the worker may read it.',
+    thrown,
+  );
 }
 
 /** "Could not open '/x/base.qcow2': No such file or directory", of another file than the disk's own. */

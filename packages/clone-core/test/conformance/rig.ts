@@ -35,6 +35,8 @@ export interface ConformanceRig {
   makeSource(options: { name: string; running: boolean }): Promise<GuestRef>;
   /** Changes what a plan of this stopped guest is decided on: its definition, or its disk's content. */
   changeSource(source: GuestRef, what: 'definition' | 'disk'): Promise<void>;
+  /** Writes to the last disk of this stopped guest, the same each time. */
+  writeTo(name: string): Promise<void>;
   /** Makes free space a little less (a few MiB) or gives it back; no guest and no file of `look` changes. */
   wiggleFreeSpace(): Promise<void>;
   /** Makes an image file that `import` can read; outside the store. */

@@ -53,6 +53,12 @@ export async function makeSimulatedRig(): Promise<ConformanceRig> {
         if (guest && what === 'definition') guest.vcpus += 1;
         if (file && what === 'disk') file.content = digestOf(`${file.content} changed`);
       }),
+    writeTo: (name) =>
+      host.change((state) => {
+        const path = state.guests.find((each) => each.name === name)?.disks.at(-1)?.path ?? '';
+        const file = state.files[path];
+        if (file) file.content = digestOf('written by the guest');
+      }),
     wiggleFreeSpace: () =>
       host.change((state) => {
         state.totalBytes += wiggled ? 5 * MIB : -5 * MIB;

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { cloneOptionsSchema, type CloneOptions } from '../../src/contract.ts';
 import type {
+  CapturedBase,
   GuestRef,
   IdSource,
   OperationRequest,
@@ -89,7 +90,7 @@ export async function finish(
 
 /** Plans and performs with ids of its own. */
 export async function make(
-  rig: ConformanceRig,
+  rig: Pick<ConformanceRig, 'driver'>,
   request: OperationRequest,
   seed: string,
 ): Promise<{ plan: Plan; outcome: Extract<Outcome, { state: 'finished' }> }> {
@@ -102,8 +103,16 @@ export async function make(
 export const ownedBy = (plan: Plan): string[] =>
   plan.creates.flatMap((made) => (made.type === 'file' ? [made.name] : []));
 
+/** The reset of what a plan made, on the base it stands on. */
+export function resetOf(plan: Plan, base: CapturedBase): OperationRequest & { kind: 'reset' } {
+  if (!plan.guest) throw new Error('this plan makes no guest');
+  const guest = { uuid: plan.guest.uuid, name: plan.guest.name };
+  const owned = ownedBy(plan);
+  return { kind: 'reset', guest, label: 'a base', base, owned, waitForAgent: false, agentTimeoutSeconds: 60 };
+}
+
 /** Deletes a clone with everything its plan made. */
-export async function destroyClone(rig: ConformanceRig, plan: Plan): Promise<void> {
+export async function destroyClone(rig: Pick<ConformanceRig, 'driver'>, plan: Plan): Promise<void> {
   if (!plan.guest) throw new Error('this plan makes no guest');
   const guest = { uuid: plan.guest.uuid, name: plan.guest.name };
   await make(rig, { kind: 'delete', guest, owned: ownedBy(plan) }, `delete ${guest.uuid}`);

@@ -88,6 +88,10 @@ conformance('libvirt', async () => {
       else
         await command('qemu-io', '-c', 'write -q -P 0x21 0 64k', join(sources, `${source.name}-vdb.qcow2`));
     },
+    async writeTo(name) {
+      const path = (await definition(name))?.disks.at(-1)?.path ?? '';
+      await command('qemu-io', '-c', 'write -q -P 0x33 2M 1M', path);
+    },
     async wiggleFreeSpace() {
       if (wiggled) await rm(wiggle);
       else await command('dd', 'if=/dev/urandom', `of=${wiggle}`, 'bs=1M', 'count=5', 'status=none');

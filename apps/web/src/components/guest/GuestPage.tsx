@@ -13,6 +13,7 @@ import { GuestStateLabel } from '../display/State.tsx';
 import { Ago, Copyable, Quiet, Simulated } from '../display/Text.tsx';
 import { OperationList } from '../operation/OperationList.tsx';
 import { ActionDialog, type Action } from './actions.tsx';
+import { MoreActions } from './MoreActions.tsx';
 import { modeWord } from './GuestTable.tsx';
 import { SourceLink } from './SourceLink.tsx';
 import { Verified } from './Verified.tsx';
@@ -124,6 +125,7 @@ function Buttons({ guest, onAction }: { guest: GuestView; onAction: (action: Act
       >
         Make template
       </Button>
+      <MoreActions guest={guest} onAction={onAction} />
       <Button
         size="sm"
         variant="default"

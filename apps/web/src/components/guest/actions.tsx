@@ -12,7 +12,7 @@ import type { GuestView } from '../../server/views/guest.ts';
 import { Problem } from '../display/Blocks.tsx';
 import { VerifyForm } from './VerifyForm.tsx';
 
-export type Action = 'start' | 'stop' | 'delete' | 'capture' | 'verify';
+export type Action = 'start' | 'stop' | 'delete' | 'capture' | 'verify' | 'reset';
 interface DialogProps {
   guests: GuestView[];
   onDone: () => void;
@@ -46,6 +46,7 @@ export function ActionDialog({ action, guests, onDone }: DialogProps & { action:
       {action === 'stop' ? <Stop guests={guests} onDone={onDone} /> : null}
       {action === 'delete' ? <Delete guests={guests} onDone={onDone} /> : null}
       {action === 'verify' && guests[0] ? <VerifyForm guest={guests[0]} onDone={onDone} /> : null}
+      {action === 'reset' && guests[0] ? <Reset guest={guests[0]} onDone={onDone} /> : null}
       {action === 'capture' && guests[0] ? <Capture guest={guests[0]} onDone={onDone} /> : null}
     </Modal>
   );
@@ -59,6 +60,7 @@ function titleOf(action: Action, guests: readonly GuestView[]): string {
     delete: 'Delete',
     capture: 'Make a template from',
     verify: 'Compare',
+    reset: 'Reset',
   } as const;
   return `${verbs[action]} ${what}?`;
 }
@@ -165,12 +167,21 @@ function Delete({ guests, onDone }: DialogProps) {
   const bytes = own.reduce((sum, guest) => sum + (guest.usedBytes ?? 0), 0);
   const linked = clones.flatMap((query) => query.data ?? []).filter((clone) => clone.mode === 'linked');
   const one = own.length === 1;
+  const freed = own.filter(({ base }) => base !== null && base.hidden && base.guests === 1);
+  const freedBytes = freed.reduce((sum, { base }) => sum + (base?.bytes ?? 0), 0);
   return (
     <Stack gap="sm">
       {own.length > 0 ? (
         <Text size="sm">
           {one ? `Its disk (${formatBytes(bytes)}) goes too.` : `Their disks (${formatBytes(bytes)}) go too.`}{' '}
           This can’t be undone.
+        </Text>
+      ) : null}
+      {freed.length > 0 ? (
+        <Text size="sm">
+          {freed.length === 1
+            ? `${one ? 'It' : (freed[0]?.name ?? '')} is the last one on its base, so that goes too (${formatBytes(freedBytes)}).`
+            : `${freed.length} of them are the last ones on their bases, so those go too (${formatBytes(freedBytes)}).`}
         </Text>
       ) : null}
       {running.length > 0 ? (
@@ -213,6 +224,46 @@ function Delete({ guests, onDone }: DialogProps) {
         busy={remove.isPending}
         onDone={onDone}
         onGo={() => remove.mutate({ idempotencyKey, guestIds: own.map(({ id }) => id) })}
+      />
+    </Stack>
+  );
+}
+
+function Reset({ guest, onDone }: { guest: GuestView; onDone: () => void }) {
+  const trpc = useTRPC();
+  const [idempotencyKey] = useIdempotencyKey();
+  const [waitForAgent, setWaitForAgent] = useState(true);
+  const reset = useMutation(
+    trpc.operation.create.reset.mutationOptions({ onSuccess: useReport([guest], onDone) }),
+  );
+  const runs = guest.state === 'running' || guest.state === 'paused';
+  return (
+    <Stack gap="sm">
+      <Text size="sm">
+        Its disks become what they were when it was cloned from {guest.source?.label ?? 'its source'}. What it
+        wrote since ({formatBytes(guest.usedBytes ?? 0)}) is lost. This can’t be undone once it is finished.
+      </Text>
+      <Text size="sm">Its name, UUID, MAC addresses and definition stay.</Text>
+      {runs ? (
+        <>
+          <Text size="sm">
+            It is {guest.state}: its power is cut first, and it starts again when it is reset.
+          </Text>
+          <Checkbox
+            label="Wait for its guest agent"
+            description="Finish when it answers. If it does not, everything is put back as it is now."
+            checked={waitForAgent}
+            onChange={(event) => setWaitForAgent(event.currentTarget.checked)}
+          />
+        </>
+      ) : null}
+      {reset.error ? <Problem error={publicError(reset.error)} /> : null}
+      <Buttons
+        label="Reset"
+        danger
+        busy={reset.isPending}
+        onDone={onDone}
+        onGo={() => reset.mutate({ idempotencyKey, guestIds: [guest.id], waitForAgent })}
       />
     </Stack>
   );

@@ -11,6 +11,7 @@ import {
 import { useQuery } from '@tanstack/react-query';
 import type { ReactNode } from 'react';
 import { count, formatBytes, formatDuration } from '../../lib/format.ts';
+import { isHiddenBase } from '../../lib/operation.ts';
 import { useTRPC } from '../../lib/trpc.ts';
 import { verdict, verificationWords } from '../../lib/verification.ts';
 import type { OperationView } from '../../server/views/operation.ts';
@@ -178,8 +179,12 @@ function finishedTitle({ kind, guest, title, result }: OperationView): string {
       return 'Its disks are stored';
     case 'import':
       return 'The template is ready to clone';
+    case 'reset':
+      return `${name} is as it was when it was cloned`;
     case 'remove-base':
-      return 'The version is deleted';
+      return isHiddenBase({ kind, title })
+        ? 'Nothing stood on the base any more, so it is gone'
+        : 'The version is deleted';
     case 'verify':
       return result?.verified ? verdict(result.verified) : 'Compared';
   }

@@ -11,6 +11,7 @@ import {
   requestDelete,
   requestImport,
   requestRemoveBase,
+  requestReset,
   requestStart,
   requestStop,
   requestVerify,
@@ -127,6 +128,19 @@ export const createRouter = router({
     .input(z.strictObject({ idempotencyKey, guestId: z.uuid(), depth: z.enum(verifyDepths) }))
     .mutation(async ({ ctx, input }) =>
       ring(await requestVerify(db(), { userId: ctx.signed.userId, ...input })),
+    ),
+
+  reset: procedure
+    .input(z.strictObject({ idempotencyKey, guestIds, waitForAgent: z.boolean().default(true) }))
+    .mutation(({ ctx, input }) =>
+      forEach(input.guestIds, input.idempotencyKey, (guestId, key) =>
+        requestReset(db(), {
+          userId: ctx.signed.userId,
+          idempotencyKey: key,
+          guestId,
+          waitForAgent: input.waitForAgent,
+        }),
+      ),
     ),
 
   removeBase: procedure

@@ -22,6 +22,7 @@ export const guestInclude = {
     orderBy: { id: 'desc' },
     take: 1,
   },
+  base: { select: { allocatedBytes: true, _count: { select: { children: true, versions: true } } } },
   _count: { select: { clones: true } },
 } as const;
 
@@ -66,6 +67,8 @@ export interface GuestView {
   counterpart: { label: string; running: boolean } | null;
   /** The last comparison with what it was cloned from. */
   verified: Verification | null;
+  /** What its disks are overlays on. `hidden`: no template shows it, so it goes with its last guest. */
+  base: { bytes: number; guests: number; hidden: boolean } | null;
   /** The operation that works on it right now, if one does. */
   busy: { id: string; kind: OperationKind; state: OperationState } | null;
   createdAt: string;
@@ -98,6 +101,13 @@ export function guestView(row: Row): GuestView {
     baseId: row.baseId,
     counterpart: counterpartOf(row),
     verified: row.verified as unknown as Verification | null,
+    base: row.base
+      ? {
+          bytes: Number(row.base.allocatedBytes),
+          guests: row.base._count.children,
+          hidden: row.base._count.versions === 0,
+        }
+      : null,
     busy: busy
       ? { id: busy.id, kind: busy.kind as OperationKind, state: busy.state as OperationState }
       : null,

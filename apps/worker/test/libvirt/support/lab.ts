@@ -1,7 +1,7 @@
 /** A worker on this machine's libvirt with a store, a database and a Redis of its own; and guests for it to clone. */
 import { randomUUID } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { OperationRow } from '@offshoot/db/types';
 import {
   defineGuest,
@@ -68,7 +68,9 @@ export async function openLab(postgresUrl: string, options: LabOptions = {}): Pr
     expect(guests.filter(({ state }) => state === 'creating' || state === 'deleting')).toEqual([]);
     const owned = [
       ...guests.flatMap((guest) => guest.ownedFiles),
-      ...bases.flatMap((base) => (base.disks as { path: string }[]).map(({ path }) => path)),
+      ...bases.flatMap((base) =>
+        (base.disks as { path: string }[]).flatMap(({ path }) => [path, join(dirname(path), 'base.json')]),
+      ),
     ];
     const left = (await files()).filter((path) => !owned.includes(path));
     expect(left).toEqual([]);

@@ -17,6 +17,7 @@ import { overlayStep } from './steps/overlays.ts';
 import { startStep, stopStep } from './steps/power.ts';
 import { removeBaseStep, removeFilesStep } from './steps/removal.ts';
 import { sealStep } from './steps/seal.ts';
+import { discardKeptStep, swapFilesStep } from './steps/swap.ts';
 import type { LibvirtFacts, LibvirtStep } from './types.ts';
 import { Virsh } from './virsh.ts';
 import { watch } from './watch.ts';
@@ -46,6 +47,8 @@ export function libvirtDriver(config: DriverConfig, shell: Shell): Driver<Libvir
       undefine: undefineStep(virsh, known),
       'remove-base': removeBaseStep(reader),
       'compare-disks': compareStep(shell, virsh),
+      'swap-files': swapFilesStep(shell, virsh),
+      'discard-kept': discardKeptStep(shell),
     },
     list: lister(shell, virsh, known),
     hostFacts: async () => host.facts(),

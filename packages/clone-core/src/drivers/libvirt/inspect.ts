@@ -9,6 +9,7 @@ import type { Definitions } from './definitions.ts';
 import type { HostReader } from './host.ts';
 import { memoByKey } from './memo.ts';
 import { inspectGuest } from './inspect-guest.ts';
+import { inspectOwn } from './inspect-own.ts';
 import type { LibvirtFacts, SourceFacts } from './types.ts';
 import type { Virsh } from './virsh.ts';
 
@@ -55,6 +56,14 @@ export function inspector(
             theirs: await sourceOf(request.against, signal),
           },
         };
+      case 'reset': {
+        const [own, source] = await Promise.all([
+          inspectOwn(reader, request, signal),
+          inspectBase(reader, request.label, request.base),
+          refuseUsed(reader, request.guest.name, request.owned, signal, request.guest.uuid),
+        ]);
+        return { own, source };
+      }
       default:
         await refuseUsed(
           reader,

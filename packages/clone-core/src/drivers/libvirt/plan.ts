@@ -5,6 +5,7 @@ import { planClone } from './plan-clone.ts';
 import { finishDraft, type Draft } from './plan-parts.ts';
 import { planDelete, planStart, planStop } from './plan-power.ts';
 import { planVerify } from './plan-verify.ts';
+import { planReset } from './plan-reset.ts';
 import type { LibvirtFacts, LibvirtStep } from './types.ts';
 
 export function plan(request: OperationRequest, facts: LibvirtFacts, ids: IdSource): Plan<LibvirtStep> {
@@ -27,6 +28,8 @@ function draftOf(request: OperationRequest, facts: LibvirtFacts, ids: IdSource):
       return planDelete(request, facts);
     case 'verify':
       return planVerify(request, facts, ids);
+    case 'reset':
+      return planReset(request, facts, ids);
     default:
       return planRemoveBase(request, facts);
   }

@@ -32,6 +32,27 @@ export interface SourceFacts {
   tpm?: { statePath: string; exists: boolean };
 }
 
+/** A guest that Offshoot made and is about to change, as far as its own files go. */
+export interface OwnFacts {
+  state: DomainState;
+  /** Inactive definition. */
+  definition: string;
+  /** Its disks that are files Offshoot made for it. */
+  disks: OwnFile[];
+  /** Targets of its other disks. */
+  otherTargets: string[];
+  nvram?: { path: string; inode?: number; owned: boolean };
+  /** Names of its snapshots: libvirt's, and those only in the disk files. */
+  snapshots: string[];
+}
+export interface OwnFile {
+  target: string;
+  path: string;
+  format: string;
+  inode: number;
+  allocatedBytes: number;
+}
+
 export interface LibvirtFacts extends Facts {
   /** 9000000 is 9.0.0. */
   libvirtVersion: number;
@@ -39,10 +60,12 @@ export interface LibvirtFacts extends Facts {
   store: string;
   takenMacs: string[];
   accelerator: 'kvm' | 'tcg';
-  /** For clone and capture. */
+  /** For clone and capture; for reset the base. */
   source?: SourceFacts;
   /** For verify: the guest, and what it is compared with. */
   compared?: { mine: SourceFacts; theirs: SourceFacts };
+  /** For reset. */
+  own?: OwnFacts;
   /** For start, stop, delete; undefined: the host knows no such guest. */
   guest?: { uuid: string; name: string; state: DomainState; nvramPath?: string };
   /** For import. */
@@ -140,6 +163,29 @@ export interface StopStep extends Step {
   guest: GuestRef;
   force: boolean;
   timeoutSeconds: number;
+  /** It runs when the plan begins and stops only for the plan: undo starts it again. */
+  startAgain?: boolean;
+}
+/** A file of a guest whose place another takes. */
+export interface Swap {
+  live: string;
+  /** Takes its place; undefined: nothing does. */
+  fresh?: string;
+  /** Where the old one stays until the plan is done. */
+  kept: string;
+  /** Of the old one. */
+  inode: number;
+}
+export interface SwapFilesStep extends Step {
+  kind: 'swap-files';
+  guest: GuestRef;
+  swaps: Swap[];
+}
+/** The point of no return of a plan that swapped files. */
+export interface DiscardKeptStep extends Step {
+  kind: 'discard-kept';
+  guest: GuestRef;
+  swaps: Swap[];
 }
 export interface RemoveFilesStep extends Step {
   kind: 'remove-files';
@@ -196,6 +242,8 @@ export type LibvirtStep =
   | RemoveFilesStep
   | UndefineStep
   | RemoveBaseStep
-  | CompareStep;
+  | CompareStep
+  | SwapFilesStep
+  | DiscardKeptStep;
 
 export type { BaseDisk };

@@ -21,6 +21,7 @@ import {
 import { sampleState, SimulatedHost, type SimulatedGuest, type SimulatedState } from './host.ts';
 import { capabilities } from './plan-parts.ts';
 import { planSimulated } from './plan.ts';
+import { discardHandler, swapHandler } from './swap-steps.ts';
 import type { SimulatedStep } from './step-types.ts';
 
 export interface SimulatedOptions {
@@ -98,6 +99,8 @@ function stepsOf(host: SimulatedHost, clock: Clock, speed: Speed, faults: Faults
     stop: faults.wrap('stop', clock, (at) => stopHandler(host, speed, at)),
     undefine: faults.wrap('undefine', clock, (at) => undefineHandler(host, speed, at)),
     compare: faults.wrap('compare', clock, (at) => compareHandler(host, speed, at)),
+    swap: faults.wrap('swap', clock, (at) => swapHandler(host, speed, at)),
+    discard: faults.wrap('discard', clock, (at) => discardHandler(host, speed, at)),
     'remove-file': faults.wrap('remove-file', clock, (at) => removeFileHandler(host, speed, at)),
   };
 }

@@ -86,6 +86,12 @@ export function factsFor(
         other: { name: guest.name, state: guest.state, disks },
       };
     }
+    case 'reset':
+      return {
+        ...facts,
+        guest: guestOf(request.guest, state, 'not-found', 'guest'),
+        disks: baseFacts(request.base, state).disks,
+      };
     default:
       return { ...facts, children: baseFacts(request.base, state, true).children };
   }

@@ -143,7 +143,15 @@ export function stopHandler(host: SimulatedHost, speed: Speed, clock: Clock): St
       await clock.sleep(step.force ? speed.latencyMs : speed.latencyMs * 20, signal);
       await host.change((state) => powerOff(find(state, step.guest)));
     },
-    undo: () => Promise.resolve(undefined), // a guest that was shut down is not started again unasked
+    // A guest that was shut down is not started again unasked.
+    undo: (step) =>
+      host.change((state) => {
+        const guest = state.guests.find((each) => each.uuid === step.guest.uuid);
+        if (step.startAgain !== true || guest?.state !== 'stopped') return undefined;
+        guest.state = 'running';
+        guest.startedAt = clock.now();
+        return `started ${guest.name} again (simulated)`;
+      }),
   };
 }
 

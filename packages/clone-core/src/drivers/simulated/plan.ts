@@ -22,6 +22,7 @@ import {
   type Draft,
   type DraftStep,
 } from './plan-parts.ts';
+import { planReset } from './plan-reset.ts';
 import type { SimulatedStep } from './step-types.ts';
 
 export type SimulatedPlan = Plan<SimulatedStep>;
@@ -86,6 +87,8 @@ function draftOf(
       return planDelete(request, facts, speed);
     case 'verify':
       return planVerify(request, facts, speed);
+    case 'reset':
+      return planReset(request, facts, ids, speed);
     default: {
       const children = facts.children ?? [];
       if (children.length > 0) {

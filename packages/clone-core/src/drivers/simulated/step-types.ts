@@ -55,6 +55,17 @@ export interface StopStep extends Of<'stop'> {
   guest: GuestRef;
   force: boolean;
   timeoutSeconds: number;
+  /** It runs when the plan begins and stops only for the plan: undo starts it again. */
+  startAgain?: boolean;
+}
+/** Other files take the place of a guest's own, which are kept beside until `discard`. */
+export interface SwapStep extends Of<'swap'> {
+  guest: GuestRef;
+  swaps: { live: string; fresh: string; kept: string }[];
+}
+export interface DiscardStep extends Of<'discard'> {
+  guest: GuestRef;
+  swaps: SwapStep['swaps'];
 }
 export interface UndefineStep extends Of<'undefine'> {
   guest: SimulatedGuest;
@@ -86,6 +97,8 @@ export type SimulatedStep =
   | StopStep
   | UndefineStep
   | RemoveFileStep
-  | CompareStep;
+  | CompareStep
+  | SwapStep
+  | DiscardStep;
 
 export type SimulatedStepKind = SimulatedStep['kind'];

@@ -90,7 +90,12 @@ export function stopStep(virsh: Virsh): StepHandler<StopStep> {
         await pause(ASK_MS, signal);
       }
     },
-    undo: () => Promise.resolve(undefined),
+    async undo(step, { signal }) {
+      if (step.startAgain !== true || (await virsh.state(step.guest.uuid, signal)) !== 'stopped')
+        return undefined;
+      await start(virsh, step.guest.uuid, signal);
+      return `started ${step.guest.name} again`;
+    },
   };
 }
 
