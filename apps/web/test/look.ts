@@ -1,12 +1,15 @@
 /**
  * `tsx apps/web/test/look.ts FOLDER`: pictures of every page in two widths and both schemes, of a portal with a
- * simulated host. Build the web first. Also says which pages scroll sideways or log an error.
+ * simulated host. Build the web first.
+ * `LOOK_ONLY=lineage` looks at some of them. Also says which pages scroll sideways or log an error.
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
 import { startStack } from './support/stack.ts';
 
+/** Pages to look at, as a pattern of their names. */
+const only = new RegExp(process.env['LOOK_ONLY'] ?? '');
 const folder = process.argv[2] ?? '/tmp/offshoot-look';
 await mkdir(folder, { recursive: true });
 const stack = await startStack({ seed: 7, guests: 14, timeFactor: 1 });
@@ -26,7 +29,7 @@ try {
         viewport: { width, height: width === 1440 ? 900 : 844 },
         colorScheme: scheme,
       });
-      for (const [name, path] of Object.entries(seeded))
+      for (const [name, path] of Object.entries(seeded).filter(([name]) => only.test(name)))
         await look(context, `${name}-${width}-${scheme}`, path);
       await context.close();
     }
@@ -93,18 +96,31 @@ async function seed(storage: State): Promise<Record<string, string>> {
   await ended(page, captured.operationIds[0] ?? '');
   const [template] = (await call(page, 'template.list', {})) as { id: string; versions: { id: string }[] }[];
   const versionId = template?.versions[0]?.id ?? '';
-  const clone = async (mode: string, names: string[]) =>
+  const clone = async (mode: string, names: string[], options: object = {}) =>
     (await call(
       page,
       'operation.create.clone',
       {
         idempotencyKey: key(),
-        request: { source: { type: 'template', versionId }, mode, names, options: {} },
+        request: { source: { type: 'template', versionId }, mode, names, options },
       },
       'mutation',
     )) as { batchId: string; operationIds: string[] };
-  const done = await clone('linked', ['web-1', 'web-2', 'web-3']);
+  const done = await clone(
+    'linked',
+    Array.from({ length: Number(process.env['LOOK_CLONES'] ?? 14) }, (_, index) => `web-${index + 1}`),
+  );
   for (const id of done.operationIds) await ended(page, id);
+  const copied = await clone('full', ['same-1'], { start: false });
+  await ended(page, copied.operationIds[0] ?? '');
+  const same = (await call(page, 'guest.list', { search: 'same-1' })) as typeof guests;
+  const compared = (await call(
+    page,
+    'operation.create.verify',
+    { idempotencyKey: key(), guestId: same.guests[0]?.id, depth: 'whole' },
+    'mutation',
+  )) as { operationIds: string[] };
+  await ended(page, compared.operationIds[0] ?? '');
   const full = await clone('full', ['db-1', 'db-2', 'db-3']);
   const fresh = (await call(page, 'guest.list', { search: 'web-1' })) as typeof guests;
   await context.close();
@@ -112,10 +128,14 @@ async function seed(storage: State): Promise<Record<string, string>> {
     overview: '/',
     guests: '/guests',
     guest: `/guests/${fresh.guests[0]?.id ?? ''}`,
+    'guest-compared': `/guests/${same.guests[0]?.id ?? ''}`,
+    'operation-compared': `/operations/${compared.operationIds[0] ?? ''}`,
     templates: '/templates',
     template: `/templates/${template?.id ?? ''}`,
     clone: `/clone?source=template:${versionId}`,
     'clone-guest': `/clone?source=guest:${guest.id}`,
+    lineage: '/lineage',
+    'lineage-guest': `/lineage?guest=${fresh.guests[0]?.id ?? ''}`,
     operations: '/operations',
     'operation-running': `/operations/${full.operationIds[0] ?? ''}`,
     'operation-queued': `/operations/${full.operationIds[2] ?? ''}`,

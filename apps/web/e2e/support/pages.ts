@@ -73,6 +73,22 @@ export async function allPlaces(page: Page): Promise<Place[]> {
       ready: async (page) =>
         expect(page.getByRole('region', { name: 'What will happen' })).toContainText('Stores'),
     },
+    {
+      name: 'lineage',
+      path: '/lineage',
+      ready: async (page) =>
+        expect(
+          page
+            .getByRole('navigation', { name: 'Lineage as a tree' })
+            .getByRole('link', { name: 'sample', exact: true }),
+        ).toBeVisible(),
+    },
+    {
+      name: 'lineage-of-guest',
+      path: guest.replace('/guests/', '/lineage?guest='),
+      ready: async (page) =>
+        expect(page.getByRole('navigation', { name: 'Lineage as a tree' })).toContainText(`${name}-1`),
+    },
     { name: 'operations', path: '/operations', ready: heading('Operations') },
     { name: 'operation', path: operation, ready: heading(`Clone ${name}-1`) },
     { name: 'batch', path: batch, ready: heading('Clone 3 guests') },

@@ -21,7 +21,11 @@ export type Inputs = inferRouterInputs<AppRouter>;
 
 const url = '/api/trpc';
 
-/** Queries travel together; a preview (which may take seconds) and every change travel alone. */
+/** What a host's worker answers may take seconds. */
+const isSlow = (path: string): boolean =>
+  path.startsWith('preview.') || path === 'lineage.drift' || path === 'lineage.baseUsers';
+
+/** Queries travel together; what a worker answers and every change travel alone. */
 export function makeClient() {
   const alone: TRPCLink<AppRouter> = httpLink({ url, methodOverride: 'POST' });
   const together: TRPCLink<AppRouter> = httpBatchLink({ url, methodOverride: 'POST', maxItems: 20 });
@@ -31,7 +35,7 @@ export function makeClient() {
         condition: (op) => op.type === 'subscription',
         true: httpSubscriptionLink({ url }),
         false: splitLink({
-          condition: (op) => op.type === 'mutation' || op.path.startsWith('preview.'),
+          condition: (op) => op.type === 'mutation' || isSlow(op.path),
           true: alone,
           false: together,
         }),

@@ -15,8 +15,11 @@ export function verdict({ equal, depth, against, disks }: Verification): string 
 /** What follows from it, a sentence each: what was read, what it proves, what to make of a difference. */
 export function verificationWords(verification: Verification): string[] {
   const { equal, depth, disks, undetectedShare, baseIntact, against } = verification;
-  const words = disks.map((disk) => diskWords(disk, disks.length > 1));
-  if (depth === 'whole' && equal) words.push('Every byte that the guest sees was compared.');
+  const size = disks.reduce((sum, disk) => sum + disk.sizeBytes, 0);
+  const words =
+    depth === 'whole' && equal
+      ? [`Every byte that the guest sees was compared: ${formatBytes(size)}.`]
+      : disks.map((disk) => diskWords(disk, disks.length > 1));
   if (depth === 'sample' && equal && undetectedShare !== undefined)
     words.push(
       undetectedShare === 0

@@ -14,6 +14,7 @@ import { Ago, Copyable, Quiet, Simulated } from '../display/Text.tsx';
 import { OperationList } from '../operation/OperationList.tsx';
 import { ActionDialog, type Action } from './actions.tsx';
 import { MoreActions } from './MoreActions.tsx';
+import { Drift } from './Drift.tsx';
 import { modeWord } from './GuestTable.tsx';
 import { SourceLink } from './SourceLink.tsx';
 import { Verified } from './Verified.tsx';
@@ -75,6 +76,7 @@ export function GuestPage({ id }: { id: string }) {
         </Grid>
       </Stack>
       <Disks guest={guest} />
+      <Drift guest={guest} />
       <Verified guest={guest} onVerify={() => setAction('verify')} />
       <Clones guest={guest} />
       <Section title="Operations">
@@ -202,6 +204,12 @@ function Size({ guest }: { guest: GuestView }) {
           <span key="s">
             <SourceLink source={guest.source} />{' '}
             {guest.mode === null ? '' : `· ${modeWord(guest).toLowerCase()} clone`}
+            {guest.mode === null && guest.clones === 0 ? null : (
+              <>
+                {' · '}
+                <Link href={`/lineage?guest=${guest.id}`}>lineage</Link>
+              </>
+            )}
           </span>,
         ],
         ['Processors', guest.vcpus === null ? '–' : String(guest.vcpus)],

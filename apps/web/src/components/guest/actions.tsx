@@ -1,8 +1,8 @@
 'use client';
 
-import { Alert, Button, Checkbox, Group, List, Modal, Stack, Text, TextInput } from '@mantine/core';
+import { Alert, Button, Checkbox, Group, Modal, Stack, Text, TextInput } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
-import { useMutation, useQueries } from '@tanstack/react-query';
+import { useMutation, useQuery } from '@tanstack/react-query';
 import { useRouter } from 'next/navigation';
 import { useState } from 'react';
 import { count, formatBytes } from '../../lib/format.ts';
@@ -10,6 +10,7 @@ import { useIdempotencyKey } from '../../lib/key.ts';
 import { publicError, useTRPC, type Outputs } from '../../lib/trpc.ts';
 import type { GuestView } from '../../server/views/guest.ts';
 import { Problem } from '../display/Blocks.tsx';
+import { BlastRadius } from '../lineage/BlastRadius.tsx';
 import { VerifyForm } from './VerifyForm.tsx';
 
 export type Action = 'start' | 'stop' | 'delete' | 'capture' | 'verify' | 'reset';
@@ -155,9 +156,10 @@ function Stop({ guests, onDone }: DialogProps) {
 function Delete({ guests, onDone }: DialogProps) {
   const trpc = useTRPC();
   const [idempotencyKey] = useIdempotencyKey();
-  const clones = useQueries({
-    queries: guests.slice(0, 20).map(({ id }) => trpc.guest.clones.queryOptions({ id })),
-  });
+  const blast = useQuery({
+    ...trpc.lineage.blastOfGuests.queryOptions({ guestIds: guests.map(({ id }) => id) }),
+    staleTime: 0,
+  }).data;
   const remove = useMutation(
     trpc.operation.create.delete.mutationOptions({ onSuccess: useReport(guests, onDone) }),
   );
@@ -165,7 +167,6 @@ function Delete({ guests, onDone }: DialogProps) {
   const own = guests.filter((guest) => guest.managed);
   const running = own.filter((guest) => guest.state === 'running');
   const bytes = own.reduce((sum, guest) => sum + (guest.usedBytes ?? 0), 0);
-  const linked = clones.flatMap((query) => query.data ?? []).filter((clone) => clone.mode === 'linked');
   const one = own.length === 1;
   const freed = own.filter(({ base }) => base !== null && base.hidden && base.guests === 1);
   const freedBytes = freed.reduce((sum, { base }) => sum + (base?.bytes ?? 0), 0);
@@ -202,20 +203,7 @@ function Delete({ guests, onDone }: DialogProps) {
             : 'Remove it with the tool that made it.'}
         </Alert>
       ) : null}
-      {linked.length > 0 ? (
-        <>
-          <Text size="sm">
-            {count(linked.length, 'linked clone')} came from {one ? 'it' : 'them'} and{' '}
-            {linked.length === 1 ? 'stays' : 'stay'}: {linked.length === 1 ? 'it stands' : 'they stand'} on a
-            base of {linked.length === 1 ? 'its' : 'their'} own.
-          </Text>
-          <List size="sm">
-            {linked.slice(0, 5).map((clone) => (
-              <List.Item key={clone.id}>{clone.name}</List.Item>
-            ))}
-          </List>
-        </>
-      ) : null}
+      {blast ? <BlastRadius blast={blast} what={one ? 'its disks' : 'their disks'} /> : null}
       {remove.error ? <Problem error={publicError(remove.error)} /> : null}
       <Buttons
         label={one || own.length === 0 ? 'Delete' : `Delete ${own.length}`}

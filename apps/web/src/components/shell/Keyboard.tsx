@@ -9,6 +9,7 @@ const goes: Readonly<Record<string, string>> = {
   o: '/',
   g: '/guests',
   t: '/templates',
+  l: '/lineage',
   h: '/hosts',
   p: '/operations',
 };
@@ -61,6 +62,7 @@ const keys: [string[], string][] = [
   [['g', 'o'], 'Overview'],
   [['g', 'g'], 'Guests'],
   [['g', 't'], 'Templates'],
+  [['g', 'l'], 'Lineage'],
   [['g', 'p'], 'Operations'],
   [['g', 'h'], 'Hosts'],
   [['↑', '↓'], 'Move in a table'],

@@ -35,6 +35,7 @@ export function applyEvents(
         for (const id of data.guestIds) mark(trpc.guest.get.queryKey({ id }));
         mark(trpc.guest.list.pathKey());
         mark(trpc.guest.clones.pathKey());
+        mark(trpc.lineage.graph.pathKey());
         mark(trpc.overview.pathKey());
         break;
       case 'state':
@@ -96,6 +97,7 @@ function applyToOperation(
   if (isEnded(data.state)) {
     mark(trpc.operation.batch.pathKey());
     mark(trpc.template.pathKey());
+    mark(trpc.lineage.graph.pathKey());
   }
   if (held) announce(`${operationTitle(held)}: ${stateWords[data.state].toLowerCase()}`);
 }

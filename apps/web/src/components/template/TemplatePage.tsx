@@ -1,17 +1,18 @@
 'use client';
 
-import { Button, Group, List, Modal, Stack, Text } from '@mantine/core';
-import { IconCopyPlus, IconTrash } from '@tabler/icons-react';
+import { Button, Group, Modal, Stack, Text } from '@mantine/core';
+import { IconBinaryTree2, IconCopyPlus, IconTrash } from '@tabler/icons-react';
 import { useMutation, useQuery } from '@tanstack/react-query';
 import Link from 'next/link';
 import { useRouter } from 'next/navigation';
 import { useState } from 'react';
-import { count, formatBytes } from '../../lib/format.ts';
+import { formatBytes } from '../../lib/format.ts';
 import { useIdempotencyKey } from '../../lib/key.ts';
 import { publicError, useTRPC } from '../../lib/trpc.ts';
 import type { TemplateVersionView, TemplateView } from '../../server/views/template.ts';
 import { Empty, Facts, Failed, PageTitle, Problem, Section, SkeletonRows } from '../display/Blocks.tsx';
 import { Ago, Copyable } from '../display/Text.tsx';
+import { BlastRadius } from '../lineage/BlastRadius.tsx';
 
 /** One template: which versions, how large, who stands on them. */
 export function TemplatePage({ id }: { id: string }) {
@@ -38,6 +39,15 @@ export function TemplatePage({ id }: { id: string }) {
           </Text>
         }
       >
+        <Button
+          component={Link}
+          href={`/lineage?template=${template.id}`}
+          size="sm"
+          variant="default"
+          leftSection={<IconBinaryTree2 size={16} aria-hidden />}
+        >
+          Lineage
+        </Button>
         {newest ? (
           <Button
             component={Link}
@@ -165,7 +175,7 @@ function DeleteVersion({
   const trpc = useTRPC();
   const router = useRouter();
   const [idempotencyKey] = useIdempotencyKey();
-  const children = useChildren(version);
+  const blast = useQuery(trpc.lineage.blastOfBase.queryOptions({ baseId: version.baseId })).data;
   const remove = useMutation(
     trpc.operation.create.removeBase.mutationOptions({
       onSuccess: ({ operationIds }) => {
@@ -174,7 +184,14 @@ function DeleteVersion({
       },
     }),
   );
-  const blocked = version.children > 0;
+  const users = useQuery({
+    ...trpc.lineage.baseUsers.queryOptions({ baseId: version.baseId }),
+    enabled: version.children === 0,
+    staleTime: 0,
+    retry: false,
+  });
+  const blocking = (blast?.blocking.length ?? 0) + (blast?.moreBlocking ?? 0);
+  const blocked = version.children > 0 || blocking > 0 || (users.data?.users ?? null) !== null;
   return (
     <Modal
       opened
@@ -184,30 +201,16 @@ function DeleteVersion({
       radius="md"
     >
       <Stack gap="sm">
-        {blocked ? (
-          <>
-            <Text size="sm">
-              {count(version.children, 'guest')} {version.children === 1 ? 'stands' : 'stand'} on its disks
-              and {version.children === 1 ? 'blocks' : 'block'} this:
-            </Text>
-            <List size="sm">
-              {children.slice(0, 8).map((guest) => (
-                <List.Item key={guest.id}>
-                  <Link href={`/guests/${guest.id}`}>{guest.name}</Link>
-                </List.Item>
-              ))}
-            </List>
-            {version.children > 8 ? <Text size="sm">and {version.children - 8} more.</Text> : null}
-            <Text size="sm" c="dimmed">
-              Delete them first, or keep the version.
-            </Text>
-          </>
-        ) : (
+        {blocked ? null : (
           <Text size="sm">
-            Its disks ({formatBytes(version.allocatedBytes)}) go too. No guest stands on them; full clones
-            made from it stay. This can’t be undone.
+            Its disks ({formatBytes(version.allocatedBytes)}) go too. This can’t be undone.
           </Text>
         )}
+        {(blast?.versions.length ?? 0) > 1 ? (
+          <Text size="sm">The same disks are {blast?.versions.join(' and ')}: all of them go.</Text>
+        ) : null}
+        {blast ? <BlastRadius blast={blast} what="its disks" /> : null}
+        <OnHost users={users} />
         {remove.error ? <Problem error={publicError(remove.error)} /> : null}
         <Group justify="flex-end">
           <Button variant="default" onClick={onClose} data-autofocus>
@@ -224,5 +227,34 @@ function DeleteVersion({
         </Group>
       </Stack>
     </Modal>
+  );
+}
+
+/** What the host itself finds: guests of other tools may stand on the disks too. */
+function OnHost({
+  users,
+}: {
+  users: { data?: { users: string | null } | undefined; error: unknown; isLoading: boolean };
+}) {
+  if (users.isLoading)
+    return (
+      <Text size="sm" c="dimmed">
+        Asking the host who else stands on them…
+      </Text>
+    );
+  if (users.error)
+    return (
+      <Text size="sm" c="dimmed">
+        The host could not be asked who else stands on them: {publicError(users.error).message} It looks again
+        before it deletes anything.
+      </Text>
+    );
+  if (users.data === undefined) return null;
+  return users.data.users === null ? (
+    <Text size="sm" c="dimmed">
+      The host has looked: nothing else stands on them.
+    </Text>
+  ) : (
+    <Text size="sm">The host says: {users.data.users}</Text>
   );
 }

@@ -1,6 +1,7 @@
 import { guestRouter } from './guest.ts';
 import { hostRouter } from './host.ts';
 import { router } from './init.ts';
+import { lineageRouter } from './lineage.ts';
 import { meRouter } from './me.ts';
 import { operationRouter } from './operation.ts';
 import { overviewRouter } from './overview.ts';
@@ -10,6 +11,7 @@ import { templateRouter } from './template.ts';
 export const appRouter = router({
   guest: guestRouter,
   host: hostRouter,
+  lineage: lineageRouter,
   me: meRouter,
   operation: operationRouter,
   overview: overviewRouter,

@@ -67,7 +67,8 @@ export function sealHandler(host: SimulatedHost, speed: Speed, clock: Clock): St
           return { target, path, format: 'qcow2', digest: content, virtualBytes, allocatedBytes };
         }),
       );
-      const digest = digestOf(disks.map((disk) => disk.digest).join());
+      // Every capture keeps files of its own here, so that each is a base of its own, also of the same content.
+      const digest = digestOf([...disks.map((disk) => disk.digest), step.owner].join());
       context.result({ base: { digest, definition: step.definition, disks } });
       yield {};
     },
