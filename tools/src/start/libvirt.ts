@@ -37,7 +37,7 @@ export async function startLibvirt(options: LibvirtOptions): Promise<Libvirt> {
   const uri = 'qemu:///system';
   await openKvm(options.say);
   const started = await startDaemons(uri, options);
-  const network = await startDefaultNetwork(uri, options.say);
+  const network = await startNetwork(uri, 'default', options.say);
   return { uri, services: started, restore: async () => network?.stop() };
 }
 
@@ -112,29 +112,45 @@ export function listens(path: string): Promise<boolean> {
   });
 }
 
-/** The NAT network of a fresh libvirt: started if it is there and stopped. Says so where it can't be; guests then get user-mode networking. */
-async function startDefaultNetwork(uri: string, say: (line: string) => void): Promise<Service | undefined> {
-  const info = await execa('virsh', ['-c', uri, 'net-info', 'default'], {
+/**
+ * Starts a network of libvirt that is there and stopped, as the default one of a fresh libvirt is. Says so where it
+ * can't be started; guests then get user-mode networking. Stopping it again leaves it to guests that still use it:
+ * libvirt does not plug running guests into a network that comes back, so they would stay cut off until they restart.
+ */
+export async function startNetwork(
+  uri: string,
+  name: string,
+  say: (line: string) => void,
+): Promise<Service | undefined> {
+  const info = await execa('virsh', ['-c', uri, 'net-info', name], {
     reject: false,
     env: { LC_ALL: 'C' },
   });
   if (info.exitCode !== 0 || /^Active:\s+yes/m.test(info.stdout)) return undefined;
-  const started = await execa('virsh', ['-c', uri, 'net-start', 'default'], { reject: false });
+  const started = await execa('virsh', ['-c', uri, 'net-start', name], { reject: false });
   if (started.exitCode === 0) {
     let active = true;
     return own({
-      name: 'network default',
+      name: `network ${name}`,
       ended: new Promise(() => undefined),
       async stop() {
-        if (active) await execa('virsh', ['-c', uri, 'net-destroy', 'default']);
+        if (!active) return;
         active = false;
+        if (await isUsed(uri, name)) say(`The network ${name} stays on: guests that run use it.`);
+        else await execa('virsh', ['-c', uri, 'net-destroy', name]);
       },
     });
   }
   say(
-    `  the network "default" could not be started (${started.stderr.trim().split('\n').at(-1)}); guests get user-mode networking`,
+    `  the network "${name}" could not be started (${started.stderr.trim().split('\n').at(-1)}); guests get user-mode networking`,
   );
   return undefined;
+}
+
+/** Whether running guests are plugged into it: libvirt counts them on the network's element. */
+async function isUsed(uri: string, name: string): Promise<boolean> {
+  const { stdout } = await execa('virsh', ['-c', uri, 'net-dumpxml', name]);
+  return /<network\b[^>]*\sconnections=['"][1-9]/.test(stdout);
 }
 
 async function answers(uri: string): Promise<boolean> {
