@@ -1,5 +1,5 @@
 /** Where things are kept and served, from the environment and the command line. */
-import { access, constants, mkdir, statfs } from 'node:fs/promises';
+import { access, constants, mkdir, stat, statfs } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,6 +10,9 @@ import { freePort, portIsFree } from './ports.ts';
 /** Less than this and the sample guest, PostgreSQL and a clone do not fit, bytes. */
 const LEAST_FREE = 2 * 1024 ** 3;
 const FIRST_PORT = 3000;
+/** A socket's path has at most this many bytes (unix(7)); the longest one in the data folder is PostgreSQL's. */
+const LONGEST_SOCKET = 107;
+const POSTGRES_SOCKET = '/postgres/run/.s.PGSQL.5432';
 
 export interface StartConfig {
   /** The repository. */
@@ -32,7 +35,7 @@ const schema = z.object({
   OFFSHOOT_DATA: z.string().startsWith('/', 'OFFSHOOT_DATA is an absolute path.').optional(),
   PORT: z.coerce
     .number({ error: 'PORT is a number.' })
-    .int()
+    .int('PORT is a whole number.')
     .min(1, 'PORT is 1 to 65535.')
     .max(65_535, 'PORT is 1 to 65535.')
     .optional(),
@@ -62,7 +65,8 @@ export async function readStartConfig(env: NodeJS.ProcessEnv, argv: readonly str
   const isRoot = process.getuid?.() === 0;
   const data =
     settings.OFFSHOOT_DATA ?? (isRoot ? '/var/lib/offshoot' : join(homedir(), '.local/share/offshoot'));
-  await prepareFolder(data);
+  if (settings.DATABASE_URL === undefined) refuseLongPath(data);
+  await prepareFolder(data, isRoot);
   return {
     repository: join(dirname(fileURLToPath(import.meta.url)), '../../..'),
     data,
@@ -76,12 +80,25 @@ export async function readStartConfig(env: NodeJS.ProcessEnv, argv: readonly str
   };
 }
 
-async function prepareFolder(data: string): Promise<void> {
+function refuseLongPath(data: string): void {
+  const most = LONGEST_SOCKET - POSTGRES_SOCKET.length;
+  if (Buffer.byteLength(data) <= most) return;
+  throw new OffshootError('invalid-input', {
+    publicMessage: `The path of the data folder has ${Buffer.byteLength(data)} characters; the sockets in it allow ${most} at most.`,
+    remedy: 'Set OFFSHOOT_DATA to a shorter path.',
+    field: 'OFFSHOOT_DATA',
+  });
+}
+
+async function prepareFolder(data: string, isRoot: boolean): Promise<void> {
   try {
+    if (isRoot) await refuseClosedFolders(data);
     // Guests and PostgreSQL run as other users: they must be able to pass through, not to look around.
     await mkdir(data, { recursive: true, mode: 0o711 });
     await access(data, constants.W_OK);
+    if (isRoot) await refuseClosedFolders(data); // the umask may have closed what was made just now
   } catch (cause) {
+    if (cause instanceof OffshootError) throw cause;
     throw new OffshootError('permission', {
       publicMessage: `Offshoot can’t write to its data folder ${data}.`,
       remedy: 'Set OFFSHOOT_DATA to a folder that this account may write to.',
@@ -95,6 +112,29 @@ async function prepareFolder(data: string): Promise<void> {
       publicMessage: `Only ${(free / 1024 ** 3).toFixed(1)} GiB are free where Offshoot keeps its data (${data}); it needs 2 GiB.`,
       remedy: 'Free some space, or set OFFSHOOT_DATA to a folder on another disk.',
     });
+  }
+}
+
+/** Throws `permission` when other users can't pass through the folder or one above it. What is not there yet is not asked. */
+async function refuseClosedFolders(data: string): Promise<void> {
+  for (let folder = data; ; folder = dirname(folder)) {
+    if (await isClosed(folder)) {
+      throw new OffshootError('permission', {
+        publicMessage: `Guests and PostgreSQL run as users of their own, who can’t get to the data folder ${data}: ${folder} is closed to them.`,
+        remedy: `Set OFFSHOOT_DATA to a folder elsewhere, or run: chmod o+x ${folder}`,
+        field: 'OFFSHOOT_DATA',
+      });
+    }
+    if (folder === dirname(folder)) return;
+  }
+}
+
+async function isClosed(folder: string): Promise<boolean> {
+  try {
+    return ((await stat(folder)).mode & 0o001) === 0;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false;
+    throw error;
   }
 }
 
