@@ -3,6 +3,7 @@ import type { PublicError } from '@offshoot/clone-core/contract';
 import { OffshootError, type ErrorCode } from '@offshoot/clone-core/errors';
 import type { TRPCError } from '@trpc/server';
 import { ZodError } from 'zod';
+import { remedyOf, sentenceOf } from './input-words.ts';
 
 type TrpcCode = TRPCError['code'];
 
@@ -69,7 +70,12 @@ export function publicErrorOf(error: TRPCError): PublicError {
     case 'BAD_REQUEST':
     case 'METHOD_NOT_SUPPORTED':
     case 'UNSUPPORTED_MEDIA_TYPE':
-      return { code: 'invalid-input', message: 'The portal can’t read that request.', retryable: false };
+      return {
+        code: 'invalid-input',
+        message: 'The portal can’t read that request: it is no JSON, or not sent as JSON.',
+        remedy: 'Reload the page; a program sends JSON by POST, with content-type application/json.',
+        retryable: false,
+      };
     case 'PAYLOAD_TOO_LARGE':
       return { code: 'invalid-input', message: error.message, retryable: false };
     default:
@@ -85,9 +91,11 @@ export function publicErrorOf(error: TRPCError): PublicError {
 function fromZod(error: ZodError): PublicError {
   const issue = error.issues[0];
   const field = issue?.path.map(String).join('.');
+  const remedy = issue && remedyOf(issue);
   return {
     code: 'invalid-input',
-    message: issue?.message ?? 'The request is not as expected.',
+    message: issue ? sentenceOf(issue) : 'The request is not as expected.',
+    ...(remedy === undefined ? {} : { remedy }),
     ...(field ? { field } : {}),
     retryable: false,
   };

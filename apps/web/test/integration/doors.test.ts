@@ -60,7 +60,11 @@ const cookiesOf = (response: Response): string =>
 interface Answer {
   error?: {
     message: string;
-    data: { code: string; httpStatus: number; offshoot: { code: string; message: string; field?: string } };
+    data: {
+      code: string;
+      httpStatus: number;
+      offshoot: { code: string; message: string; field?: string; remedy?: string };
+    };
   };
   result?: { data: unknown };
 }
@@ -190,6 +194,27 @@ describe('hand-made calls', () => {
     expect(error?.data.offshoot.code).toBe('invalid-input');
     expect(error?.data.offshoot.message).not.toMatch(/prisma|stack|\n {2}at /i);
     expect(await db().prisma.operation.count()).toBe(0);
+  });
+
+  it.each([
+    [{ names: 'a' }, 'request.names must be a list.'],
+    [{ names: [5] }, 'A name is text.'],
+    [{ mode: 'magic' }, /^request\.mode must be full or linked/],
+    [{ options: { vcpus: 'many' } }, 'request.options.vcpus must be a number.'],
+    [{ options: { vcpus: 0 } }, 'request.options.vcpus must be at least 1.'],
+    [{ options: { memoryMiB: 1e9 } }, 'request.options.memoryMiB must be at most 4194304.'],
+    [{ options: { start: 'yes' } }, 'request.options.start must be true or false.'],
+    [{ source: { type: 'guest', id: '1' } }, 'request.source.id must be an id, as the portal shows it.'],
+    [{ source: { type: 'x' } }, 'request.source.type is none of the kinds that are known.'],
+    [{ admin: true }, 'request has a field that nobody knows: admin.'],
+  ])('%o: %s', async (over, words) => {
+    const { error } = await mutate(
+      'operation.create.clone',
+      clone({ source, mode: 'full', names: ['a'], ...over }),
+    );
+    expect(error?.data.offshoot.message).toMatch(words);
+    if (!error?.data.offshoot.message.startsWith('A name'))
+      expect(error?.data.offshoot.remedy).toMatch(/send the request again\.$/);
   });
 
   it('more than 1 MiB is a 413, declared or not', async () => {
