@@ -5,6 +5,8 @@ import {
   type ClonePreview,
   type CloneRequest,
   type Estimates,
+  type GuestPreview,
+  type GuestQuestion,
   type ModeChoice,
   type PlanView,
 } from '@offshoot/clone-core/contract';
@@ -12,8 +14,20 @@ import type { DriverSource, Facts, OperationRequest, Plan } from '@offshoot/clon
 import { OffshootError } from '@offshoot/clone-core/errors';
 import type { AnyDriver } from '@offshoot/clone-core/drivers';
 import type { Db } from '@offshoot/db/client';
-import { resolveSource, viewOf } from '@offshoot/db/operations';
+import { resolveRequest, resolveSource, viewOf } from '@offshoot/db/operations';
 import { randomIds } from './ids.ts';
+
+/** Plans a change to a guest. Throws as `Driver.inspect` and `Driver.plan` do. */
+export async function previewGuest(
+  db: Db,
+  driver: AnyDriver,
+  { guestId, ...asked }: GuestQuestion,
+  signal: AbortSignal,
+): Promise<GuestPreview> {
+  const request = await resolveRequest(db, { request: asked, guestId, title: '' });
+  const plan = driver.plan(request, await driver.inspect(request, signal), randomIds);
+  return { plan: viewOf(plan), simulated: driver.info.simulated };
+}
 
 type CloneOperation = Extract<OperationRequest, { kind: 'clone' }>;
 

@@ -5,7 +5,7 @@ import type { Db } from '@offshoot/db/client';
 import { baseOf, guestOnBase } from '@offshoot/db/operations';
 import type { PreviewServer } from '@offshoot/queue/serve';
 import { randomIds } from './ids.ts';
-import { previewClone } from './preview.ts';
+import { previewClone, previewGuest } from './preview.ts';
 
 /** A host that hangs must not hold them for ever, milliseconds. */
 const PATIENCE_MS = 14_000;
@@ -19,6 +19,7 @@ export function readsOf(db: Db, driver: AnyDriver): PreviewServer['answers'] {
       const { guest, base } = await guestOnBase(db, guestId);
       return driver.drift(guest, base, patience());
     },
+    'guest-plan': ({ question }) => previewGuest(db, driver, question, patience()),
     'base-users': async ({ baseId }) => {
       const { label, base } = await baseOf(db, baseId);
       try {

@@ -28,8 +28,11 @@ export const operationKinds = [
   'remove-base',
   'verify',
   'reset',
+  'refresh',
+  'restore',
 ] as const;
 /**
+ * `refresh` brings a full clone up to date with its source; `restore` puts it back to a state kept by a refresh.
  * `capture` freezes a guest's disks into an immutable base (a template version, or the hidden base of linked clones);
  * `import` makes a template version from an image file; `remove-base` deletes a base that has no children;
  * `verify` compares a guest's disks with what it was cloned from;
@@ -90,6 +93,11 @@ export const cloneOptionsSchema = z.strictObject({
   tpm: z.enum(['new', 'copy']).default('new'),
   /** Full clones of what stands still: compare the copy with its source, byte by byte, before it starts. */
   verify: z.boolean().default(false),
+  /**
+   * Full clones: keep what was cloned apart from what the clone writes, and begin a change record at the source, so that
+   * a later refresh moves only what changed.
+   */
+  refreshable: z.boolean().default(false),
 });
 export type CloneOptions = z.infer<typeof cloneOptionsSchema>;
 
@@ -105,6 +113,17 @@ export const cloneRequestSchema = z.strictObject({
 });
 /** What the New clone page asks for: N guests of one source. */
 export type CloneRequest = z.infer<typeof cloneRequestSchema>;
+
+export const refreshOptionsSchema = z.strictObject({
+  /**
+   * What becomes of what the clone itself wrote since its last cloning: `refuse` stops when there is any; `discard` leaves
+   * it in the state before, which later refreshes remove; `keep` keeps that state until someone deletes it.
+   */
+  ownChanges: z.enum(['refuse', 'discard', 'keep']).default('refuse'),
+  /** How many states before this one can be put back afterwards, besides those kept on purpose. */
+  keepPrevious: z.int().min(0).max(5).default(1),
+});
+export type RefreshOptions = z.infer<typeof refreshOptionsSchema>;
 
 export const importRequestSchema = z.strictObject({
   /** Template to make, or to add a version to. */
@@ -195,6 +214,58 @@ export interface ClonePreview {
   simulated: boolean;
 }
 
+// ── differential clones ─────────────────────────────────────────────────────────────────────────────────────────────
+
+/** One disk of a generation. Paths are absolute, on the clone's host. */
+export interface GenerationDisk {
+  target: string;
+  /** Never written to by the guest: the source's content at the point. */
+  layer: string;
+  /** On the layer: what the clone wrote since. */
+  own: string;
+  /** The source's file at the point; another file has another history. */
+  sourcePath: string;
+}
+
+/** One cloning of a refreshable clone: a state it can be put back to. */
+export interface Generation {
+  /** Counts up from 1 (0: made before it was refreshable); never used twice. */
+  number: number;
+  /** ISO 8601: the point of the source. Empty: not known. */
+  at: string;
+  consistency?: Consistency;
+  /** The source's change record that begins at this point (a libvirt checkpoint). */
+  record?: string;
+  /** Why there is none, as the end of a sentence: "the source was stopped". */
+  noRecord?: string;
+  movedBytes?: number;
+  /** Kept on purpose: no refresh removes it. */
+  kept: boolean;
+  disks: GenerationDisk[];
+}
+
+/** The generations of a clone, oldest first. */
+export interface Generations {
+  /** Number of the one its definition names now. */
+  current: number;
+  /** Number of the next one. */
+  next: number;
+  list: Generation[];
+}
+
+/** What can be asked of a guest's page before the click: the plan of a change to it. */
+export const guestQuestionSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('refresh'), guestId: z.uuid(), options: refreshOptionsSchema }),
+  z.strictObject({ kind: z.literal('restore'), guestId: z.uuid(), to: z.int().min(0) }),
+]);
+export type GuestQuestion = z.infer<typeof guestQuestionSchema>;
+
+/** Its answer: what would happen to the guest. */
+export interface GuestPreview {
+  plan: PlanView;
+  simulated: boolean;
+}
+
 // ── state and events ────────────────────────────────────────────────────────────────────────────────────────────────
 
 export type StepState = 'pending' | 'running' | 'done' | 'failed' | 'undoing' | 'undone' | 'undo-failed';
@@ -233,6 +304,8 @@ export interface OperationResult {
   address?: string;
   /** For capture/import: where the base is and what it is. */
   base?: CapturedBase;
+  /** ISO 8601: the point of the source that a refreshable clone holds now. */
+  pointAt?: string;
   /** For verify, and for clones that were asked to verify themselves. */
   verified?: Verification;
 }

@@ -8,12 +8,14 @@ import type {
   CloneOptions,
   Drift,
   Estimates,
+  Generations,
   GuestState,
   HostFacts,
   HypervisorKind,
   OperationKind,
   OperationResult,
   PlanView,
+  RefreshOptions,
   StepView,
   VerifyDepth,
 } from './contract.ts';
@@ -47,7 +49,14 @@ export type OperationRequest =
   | { kind: 'start'; guest: GuestRef; waitForAgent: boolean; agentTimeoutSeconds: number }
   | { kind: 'stop'; guest: GuestRef; force: boolean; timeoutSeconds: number }
   /** `owned`: files that plans of this guest created and that go with it. Others are never touched. */
-  | { kind: 'delete'; guest: GuestRef; owned: string[] }
+  | {
+      kind: 'delete';
+      guest: GuestRef;
+      owned: string[];
+      /** Of a refreshable clone: the source whose change records go with it. */
+      source?: GuestRef;
+      generations?: Generations;
+    }
   | { kind: 'remove-base'; label: string; base: CapturedBase }
   | { kind: 'verify'; guest: GuestRef; against: DriverSource; depth: VerifyDepth }
   /**
@@ -62,7 +71,17 @@ export type OperationRequest =
       owned: string[];
       waitForAgent: boolean;
       agentTimeoutSeconds: number;
-    };
+    }
+  /** Without `generations`: a full clone that was not made refreshable, and is from now on. */
+  | {
+      kind: 'refresh';
+      guest: GuestRef;
+      source: GuestRef;
+      owned: string[];
+      generations?: Generations;
+      options: RefreshOptions;
+    }
+  | { kind: 'restore'; guest: GuestRef; generations: Generations; to: number };
 
 /** Why something can't be done, from the capability table or from facts. */
 export interface Refusal {
@@ -99,6 +118,13 @@ export interface Plan<S extends Step = Step> extends PlanView {
     vcpus: number;
     virtualBytes: number;
   };
+  /**
+   * What the guest's row says when the plan is finished; the time, consistency and moved bytes of its current generation
+   * come from the result.
+   */
+  generations?: Generations;
+  /** Files of the guest that are gone when the plan is finished. */
+  removes?: string[];
   /** Bases this guest's disks stand on: recorded as children when the clone is made. Digest of the base. */
   baseDigest?: string;
 }

@@ -18,6 +18,7 @@ export const errorCodes = [
   'unsupported-disk',
   'no-space',
   'in-use',
+  'would-lose',
   'busy',
   'host-unreachable',
   'host-key-mismatch',

@@ -7,6 +7,7 @@ import { makeClones } from './clone-request.ts';
 import { endUnstarted } from './ending.ts';
 import { appendEvents } from './events.ts';
 import { makeGuestOperation, makeImport, makeRemoveBase } from './guest-requests.ts';
+import { makeRefresh } from './refresh-request.ts';
 import { transaction, type Tx } from './transaction.ts';
 import { storedRequestSchema, type BatchResult, type StoredRequest } from './types.ts';
 
@@ -103,16 +104,22 @@ async function makeAgain(tx: Tx, userId: string | null, found: Found): ReturnTyp
         );
       return { events: [], ...(await makeGuestOperation(tx, request.guestId, request)) };
     }
+    case 'refresh':
+      if (found.guestId === null) throw guestGone();
+      return { events: [], ...(await makeRefresh(tx, found.guestId, request, agreed)) };
     default: {
-      if (found.guestId === null)
-        throw new OffshootError('not-found', {
-          publicMessage: 'That guest does not exist any more.',
-          field: 'operationId',
-        });
+      if (found.guestId === null) throw guestGone();
       return { events: [], ...(await makeGuestOperation(tx, found.guestId, request)) };
     }
   }
 }
+
+const guestGone = (): OffshootError =>
+  new OffshootError('not-found', {
+    publicMessage: 'That guest does not exist any more.',
+    remedy: 'Reload the list.',
+    field: 'operationId',
+  });
 
 /** A stale operation showed its new plan: that is the one agreed to, and no later one. */
 async function shownFingerprint(tx: Tx, found: Found): Promise<string | null> {

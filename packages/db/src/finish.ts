@@ -1,5 +1,11 @@
 /** The end of an operation that a worker performed: its row, its guest or base, and those that wait for it. */
-import type { CapturedBase, OperationResult, PublicError, UndoReport } from '@offshoot/clone-core/contract';
+import type {
+  CapturedBase,
+  Generations,
+  OperationResult,
+  PublicError,
+  UndoReport,
+} from '@offshoot/clone-core/contract';
 import type { Plan } from '@offshoot/clone-core/driver';
 import type { Outcome } from '@offshoot/clone-core/execute';
 import { inventoryEvent } from './ask.ts';
@@ -112,6 +118,10 @@ async function applyFinished(tx: Tx, held: Claim, row: FinishedRow, result: Oper
       baseId = await keepBase(tx, held, row, result.base);
       if (baseId !== null) kept = await keepFromRemoval(tx, row.hostId, baseId);
       break;
+    case 'refresh':
+    case 'restore':
+      await keepGenerations(tx, row, result);
+      break;
     case 'start':
       await tx.query(
         `UPDATE "guest" SET "state" = 'running', "address" = COALESCE($2, "address") WHERE "id" = $1`,
@@ -156,6 +166,7 @@ async function adoptClone(
 ): Promise<void> {
   await tx.query(
     `UPDATE "guest" g SET "state" = $2, "ownedFiles" = $3, "address" = COALESCE($4, g."address"), "seenAt" = clock_timestamp(),
+       "generations" = $6,
        "baseId" = CASE WHEN $5::text IS NULL THEN NULL ELSE COALESCE((SELECT b."id" FROM "base" b WHERE b."hostId" = g."hostId" AND b."digest" = $5), g."baseId") END
      WHERE g."id" = $1`,
     [
@@ -164,6 +175,7 @@ async function adoptClone(
       filesOf(row.plan),
       result.address ?? null,
       row.plan?.baseDigest ?? null,
+      jsonOrNull(generationsOf(row.plan, result)),
     ],
   );
 }
@@ -181,6 +193,38 @@ async function ownMore(tx: Tx, row: FinishedRow): Promise<void> {
   await tx.query(
     `UPDATE "guest" SET "ownedFiles" = ARRAY(SELECT DISTINCT unnest("ownedFiles" || $2::text[]) ORDER BY 1) WHERE "id" = $1`,
     [row.guestId, filesOf(row.plan)],
+  );
+}
+
+const jsonOrNull = (value: object | undefined): string | null =>
+  value === undefined ? null : JSON.stringify(value);
+
+/** The list that the plan decided, with what only the run could know of its newest. */
+function generationsOf(plan: Plan | null, result: OperationResult): Generations | undefined {
+  const generations = plan?.generations;
+  if (!generations) return undefined;
+  const { consistency, movedBytes, pointAt } = result;
+  return {
+    ...generations,
+    list: generations.list.map((each) =>
+      each.number === generations.current && each.at === ''
+        ? {
+            ...each,
+            at: pointAt ?? new Date().toISOString(),
+            ...(consistency === undefined ? {} : { consistency }),
+            ...(movedBytes === undefined ? {} : { movedBytes }),
+          }
+        : each,
+    ),
+  };
+}
+
+async function keepGenerations(tx: Tx, row: FinishedRow, result: OperationResult): Promise<void> {
+  const generations = generationsOf(row.plan, result);
+  await tx.query(
+    `UPDATE "guest" SET "generations" = $2, "ownedFiles" = ARRAY(SELECT DISTINCT f FROM unnest("ownedFiles" || $3::text[]) f
+       WHERE f <> ALL($4::text[]) ORDER BY f) WHERE "id" = $1`,
+    [row.guestId, jsonOrNull(generations), filesOf(row.plan), row.plan?.removes ?? []],
   );
 }
 
@@ -220,7 +264,7 @@ async function applyUndone(
     if (row.guestId !== null) events.push(inventoryEvent(row.hostId, [row.guestId]));
   } else {
     // What could not be taken away goes with the guest, when that goes.
-    if (left.length > 0 && row.kind === 'reset') await ownMore(tx, row);
+    if (left.length > 0 && (row.kind === 'reset' || row.kind === 'refresh')) await ownMore(tx, row);
     events.push(...(await releaseGuests(tx, [row])));
   }
   events.push(...(await endFollowers(tx, row, { state, ...(error ? { error } : {}) })));

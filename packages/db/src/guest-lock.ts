@@ -45,11 +45,13 @@ const doing: Record<OperationKind, string> = {
   'remove-base': 'is being removed',
   verify: 'is being compared with what it was cloned from',
   reset: 'is being reset',
+  refresh: 'is being refreshed',
+  restore: 'is being put back',
 };
 
 /**
  * Throws `busy` (retryable) when an operation on the guest has not ended; with `alsoAsSource` also when a full clone
- * still reads its disks, or is being compared with it. The caller holds the guest's row lock.
+ * or a refresh still reads its disks, or one is being compared with it. The caller holds the guest's row lock.
  */
 export async function refuseIfBusy(
   tx: Tx,
@@ -61,12 +63,8 @@ export async function refuseIfBusy(
        WHERE "guestId" = $1 AND "state" IN ('waiting', 'queued', 'running', 'undoing')
      UNION ALL
      SELECT o."kind", false, o."title" FROM "guest" g JOIN "operation" o ON o."guestId" = g."id"
-       WHERE $2 AND g."sourceGuestId" = $1 AND g."mode" = 'full' AND g."state" = 'creating'
-         AND o."kind" = 'clone' AND o."state" IN ('waiting', 'queued', 'running', 'undoing')
-     UNION ALL
-     SELECT o."kind", false, o."title" FROM "guest" g JOIN "operation" o ON o."guestId" = g."id"
-       WHERE $2 AND g."sourceGuestId" = $1 AND g."mode" = 'full'
-         AND o."kind" = 'verify' AND o."state" IN ('waiting', 'queued', 'running', 'undoing')
+       WHERE $2 AND g."sourceGuestId" = $1 AND g."mode" = 'full' AND o."kind" IN ('clone', 'refresh', 'verify')
+         AND o."state" IN ('waiting', 'queued', 'running', 'undoing')
      LIMIT 1`,
     [guest.id, options.alsoAsSource],
   );
@@ -75,7 +73,9 @@ export async function refuseIfBusy(
   throw new OffshootError('busy', {
     publicMessage: row.own
       ? `“${guest.name}” ${doing[row.kind]} just now.`
-      : `“${guest.name}” is being ${row.kind === 'verify' ? 'compared with' : 'cloned to'} “${row.title}” just now.`,
+      : row.kind === 'refresh'
+        ? `“${row.title}” is being refreshed from “${guest.name}” just now.`
+        : `“${guest.name}” is being ${row.kind === 'verify' ? 'compared with' : 'cloned to'} “${row.title}” just now.`,
     remedy: 'Try again when that has ended, or cancel it.',
     retryable: true,
   });

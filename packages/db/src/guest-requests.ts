@@ -21,9 +21,9 @@ import {
 const START_TIMEOUT_SECONDS = 180;
 const STOP_TIMEOUT_SECONDS = 60;
 
-type Made = Promise<{ operations: NewOperation[]; events?: ReturnType<typeof inventoryEvent>[] }>;
+export type Made = Promise<{ operations: NewOperation[]; events?: ReturnType<typeof inventoryEvent>[] }>;
 
-function operation(
+export function operation(
   part: Pick<NewOperation, 'hostId' | 'guestId' | 'title' | 'request' | 'lane'>,
 ): NewOperation {
   const kind: OperationKind = part.request.kind;
@@ -31,13 +31,13 @@ function operation(
 }
 
 /** Locks the guest, refuses when it is busy or in no state for this. */
-async function idleGuest(tx: Tx, guestId: string): Promise<LockedGuest> {
+export async function idleGuest(tx: Tx, guestId: string): Promise<LockedGuest> {
   const guest = await lockGuest(tx, guestId, 'exclusive');
   await refuseIfBusy(tx, guest, { alsoAsSource: true });
   return guest;
 }
 
-function refuseIfMissing(guest: LockedGuest): void {
+export function refuseIfMissing(guest: LockedGuest): void {
   if (guest.state !== 'missing' && guest.uuid !== null) return;
   throw new OffshootError('source-missing', {
     publicMessage: `“${guest.name}” is not on its host any more.`,
@@ -65,7 +65,10 @@ function refuseIfNotLinked(guest: LockedGuest): void {
 export async function makeGuestOperation(
   tx: Tx,
   guestId: string,
-  request: Extract<StoredRequest, { kind: 'start' | 'stop' | 'capture' | 'delete' | 'verify' | 'reset' }>,
+  request: Extract<
+    StoredRequest,
+    { kind: 'start' | 'stop' | 'capture' | 'delete' | 'verify' | 'reset' | 'restore' }
+  >,
 ): Made {
   if (request.kind === 'verify') return makeVerify(tx, guestId, request);
   const guest = await idleGuest(tx, guestId);
@@ -299,7 +302,7 @@ export function refuseIfStoodOn(names: string[]): void {
   });
 }
 
-function parseOrRefuse<T>(
+export function parseOrRefuse<T>(
   schema: {
     safeParse(
       value: unknown,

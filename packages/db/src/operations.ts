@@ -14,6 +14,7 @@ export {
   requestStop,
   requestVerify,
 } from './guest-requests.ts';
+export { refreshRequest, requestRefresh, requestRestore } from './refresh-request.ts';
 export { requestCancel, requestRetry } from './cancel.ts';
 export { collectUnusedBases } from './collect.ts';
 export { claim, markStale, savePlan, viewOf, CLAIM_EXPIRES_SECONDS, type Claim } from './claims.ts';

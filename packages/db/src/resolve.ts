@@ -1,5 +1,5 @@
 /** From what is stored to what a driver understands. Reads only. */
-import type { CapturedBase, CloneRequest } from '@offshoot/clone-core/contract';
+import type { CapturedBase, CloneRequest, Generations } from '@offshoot/clone-core/contract';
 import type { DriverSource, GuestRef, OperationRequest } from '@offshoot/clone-core/driver';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import type { Claim } from './claims.ts';
@@ -54,8 +54,15 @@ async function resolve(
     case 'stop':
       return { ...request, guest: await guestRef(db, held.guestId) };
     case 'delete': {
-      const { owned } = await ownOf(db, held.guestId);
-      return { kind: 'delete', guest: await guestRef(db, held.guestId), owned };
+      const guest = await guestRef(db, held.guestId);
+      const lineage = await lineageOf(db, held.guestId);
+      return {
+        kind: 'delete',
+        guest,
+        owned: lineage.owned,
+        ...(lineage.generations ? { generations: lineage.generations } : {}),
+        ...(lineage.generations && lineage.source ? { source: lineage.source } : {}),
+      };
     }
     case 'reset': {
       const { owned, baseId, label } = await ownOf(db, held.guestId);
@@ -67,6 +74,33 @@ async function resolve(
         base: await baseById(db, baseId),
         owned,
       };
+    }
+    case 'refresh': {
+      const guest = await guestRef(db, held.guestId);
+      const { source, owned, generations } = await lineageOf(db, held.guestId);
+      if (!source)
+        throw new OffshootError('source-missing', {
+          publicMessage: `The source of “${guest.name}” is gone, so it can’t be refreshed.`,
+          remedy: 'Clone another guest.',
+        });
+      return {
+        kind: 'refresh',
+        guest,
+        source,
+        owned,
+        ...(generations ? { generations } : {}),
+        options: request.options,
+      };
+    }
+    case 'restore': {
+      const guest = await guestRef(db, held.guestId);
+      const { generations } = await lineageOf(db, held.guestId);
+      if (!generations)
+        throw new OffshootError('not-found', {
+          publicMessage: `“${guest.name}” has no earlier state.`,
+          remedy: 'Reload the page.',
+        });
+      return { kind: 'restore', guest, generations, to: request.to };
     }
     case 'verify':
       return {
@@ -98,6 +132,29 @@ export async function resolveSource(db: Db, source: CloneRequest['source']): Pro
     });
   }
   return { type: 'base', label: row.label, base: await baseById(db, row.baseId) };
+}
+
+/** What a guest was cloned from, and what belongs to it. The source is left out when it is gone or elsewhere. */
+async function lineageOf(
+  db: Db,
+  guestId: string | null,
+): Promise<{ source?: GuestRef; owned: string[]; generations?: Generations }> {
+  const { rows } = await db.pool.query<{
+    ownedFiles: string[] | null;
+    generations: Generations | null;
+    uuid: string | null;
+    name: string | null;
+  }>(
+    `SELECT g."ownedFiles", g."generations", s."uuid", s."name" FROM "guest" g
+       LEFT JOIN "guest" s ON s."id" = g."sourceGuestId" AND s."hostId" = g."hostId" WHERE g."id" = $1`,
+    [guestId],
+  );
+  const row = rows[0];
+  return {
+    owned: row?.ownedFiles ?? [],
+    ...(row?.generations ? { generations: row.generations } : {}),
+    ...(row?.uuid && row.name !== null ? { source: { uuid: row.uuid, name: row.name } } : {}),
+  };
 }
 
 /** The base that the capture before this clone made; it was written to the clone's row when the capture finished. */

@@ -5,6 +5,7 @@ import {
   cloneOptionsSchema,
   guestNameSchema,
   importRequestSchema,
+  refreshOptionsSchema,
   sourceSchema,
   verifyDepths,
   type Lane,
@@ -49,6 +50,9 @@ export const storedRequestSchema = z.discriminatedUnion('kind', [
     waitForAgent: z.boolean(),
     agentTimeoutSeconds: z.int().min(5).max(3600),
   }),
+  z.strictObject({ kind: z.literal('refresh'), options: refreshOptionsSchema }),
+  /** Number of the generation that the guest is put back to. */
+  z.strictObject({ kind: z.literal('restore'), to: z.int().min(0) }),
 ]);
 export type StoredRequest = z.infer<typeof storedRequestSchema>;
 

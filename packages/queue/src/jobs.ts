@@ -8,6 +8,8 @@ import {
   type ClonePreview,
   type CloneRequest,
   type Drift,
+  type GuestPreview,
+  type GuestQuestion,
   type Lane,
   type PublicError,
 } from '@offshoot/clone-core/contract';
@@ -41,10 +43,16 @@ export interface BaseUsersData {
   baseId: string;
 }
 
+/** Data of a job in the same queue that asks for the plan of a change to a guest. */
+export interface GuestPlanData {
+  question: GuestQuestion;
+}
+
 /** Reads that people wait for: each is a job's name in the host's queue of previews, with its data and its answer. */
 export interface Reads {
   preview: { data: PreviewData; answer: ClonePreview };
   drift: { data: DriftData; answer: Drift };
+  'guest-plan': { data: GuestPlanData; answer: GuestPreview };
   /** Null: nothing stands on it. Else the driver's own words of what does. */
   'base-users': { data: BaseUsersData; answer: string | null };
 }
@@ -73,6 +81,8 @@ export interface Queues {
   preview(hostId: string, request: CloneRequest, timeoutMs?: number): Promise<ClonePreview>;
   /** Has the host's worker read how far a guest has drifted from its base. Rejects as `preview` does. */
   drift(hostId: string, guestId: string): Promise<Drift>;
+  /** As `preview`, of a change to a guest. */
+  previewGuest(hostId: string, question: GuestQuestion): Promise<GuestPreview>;
   /** Has the host itself looked at for guests and files that stand on a base. Rejects as `preview` does. */
   baseUsers(hostId: string, baseId: string): Promise<string | null>;
   counts(hostId: string): Promise<Record<Lane, LaneCounts>>;
@@ -172,6 +182,7 @@ export function openQueues(redisUrl: string): Queues {
 
     preview: (hostId, request, timeoutMs) => ask(hostId, 'preview', { request }, timeoutMs),
     drift: (hostId, guestId) => ask(hostId, 'drift', { guestId }),
+    previewGuest: (hostId, question) => ask(hostId, 'guest-plan', { question }),
     baseUsers: (hostId, baseId) => ask(hostId, 'base-users', { baseId }),
 
     async counts(hostId) {

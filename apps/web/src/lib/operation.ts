@@ -70,6 +70,8 @@ const verbs: Readonly<Record<OperationView['kind'], string>> = {
   stop: 'Stop',
   delete: 'Delete',
   'remove-base': 'Delete version',
+  refresh: 'Refresh',
+  restore: 'Put back',
   verify: 'Compare',
   reset: 'Reset',
 };

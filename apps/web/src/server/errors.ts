@@ -15,6 +15,7 @@ const trpcCodes: Readonly<Partial<Record<ErrorCode, TrpcCode>>> = {
   permission: 'FORBIDDEN',
   'stale-plan': 'CONFLICT',
   'in-use': 'CONFLICT',
+  'would-lose': 'CONFLICT',
   busy: 'CONFLICT',
   'host-unreachable': 'SERVICE_UNAVAILABLE',
   timeout: 'GATEWAY_TIMEOUT',

@@ -20,3 +20,14 @@ export async function hostOfSource(source: Source): Promise<string> {
     field: 'source',
   });
 }
+
+/** The host that a guest is on. Throws `not-found`. */
+export async function hostOfGuest(id: string): Promise<string> {
+  const guest = await db().prisma.guest.findUnique({ where: { id }, select: { hostId: true } });
+  if (guest) return guest.hostId;
+  throw new OffshootError('not-found', {
+    publicMessage: 'That guest does not exist any more.',
+    remedy: 'Reload the list.',
+    field: 'guestId',
+  });
+}

@@ -18,8 +18,8 @@ export interface ConvertJob {
  * (no `-W`), so that the same content always gives the same file and a base has one digest.
  */
 const DIRECT = ['-m', '16', '-S', '64k', '-t', 'none', '-T', 'none'];
-/** Through it, the kernel reads ahead and writes behind best in order. */
-const CACHED = ['-S', '64k', '-t', 'writeback'];
+/** Through it, the kernel reads ahead and writes behind best in order; the one sync comes from the caller, at the end. */
+const CACHED = ['-m', '16', '-S', '64k', '-t', 'unsafe'];
 
 export interface ConvertOptions {
   signal: AbortSignal;

@@ -18,6 +18,7 @@ describe('cloneRequestSchema', () => {
     expect(cloneRequestSchema.parse(good).options).toEqual({
       start: true,
       verify: false,
+      refreshable: false,
       waitForAgent: true,
       agentTimeoutSeconds: 180,
       tpm: 'new',

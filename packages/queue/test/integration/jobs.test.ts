@@ -21,7 +21,14 @@ const request: CloneRequest = {
   source: { type: 'guest', id: randomUUID() },
   mode: 'linked',
   names: ['web-1'],
-  options: { start: false, waitForAgent: false, agentTimeoutSeconds: 5, tpm: 'new', verify: false },
+  options: {
+    start: false,
+    waitForAgent: false,
+    agentTimeoutSeconds: 5,
+    tpm: 'new',
+    refreshable: false,
+    verify: false,
+  },
 };
 const preview: ClonePreview = {
   modes: [],
@@ -39,7 +46,12 @@ const preview: ClonePreview = {
 };
 
 const unasked = (): Promise<never> => Promise.reject(new Error('not asked here'));
-const nothing: PreviewServer['answers'] = { preview: unasked, drift: unasked, 'base-users': unasked };
+const nothing: PreviewServer['answers'] = {
+  preview: unasked,
+  drift: unasked,
+  'guest-plan': unasked,
+  'base-users': unasked,
+};
 
 function ringing(): Queues {
   const queues = openQueues(redis.url);

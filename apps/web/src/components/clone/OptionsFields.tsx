@@ -15,7 +15,7 @@ import { useDisclosure } from '@mantine/hooks';
 import { IconChevronRight } from '@tabler/icons-react';
 import { skipToken, useQuery } from '@tanstack/react-query';
 import { useTRPC } from '../../lib/trpc.ts';
-import type { CloneForm, FormProblems } from './form.ts';
+import { canRefresh, type CloneForm, type FormProblems } from './form.ts';
 
 /** What most people leave as it is. */
 export function OptionsFields({
@@ -47,6 +47,13 @@ export function OptionsFields({
             label="Compare the copy with its source"
             checked={form.verify}
             onChange={(event) => onChange({ verify: event.currentTarget.checked })}
+          />
+        ) : null}
+        {canRefresh(form) ? (
+          <Checkbox
+            label="Can be brought up to date later"
+            checked={form.refreshable}
+            onChange={(event) => onChange({ refreshable: event.currentTarget.checked })}
           />
         ) : null}
         <Checkbox

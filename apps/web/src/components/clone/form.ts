@@ -20,6 +20,7 @@ export interface CloneForm {
   network: string | null;
   tpm: 'new' | 'copy';
   verify: boolean;
+  refreshable: boolean;
 }
 
 export const emptyForm: CloneForm = {
@@ -34,6 +35,7 @@ export const emptyForm: CloneForm = {
   network: null,
   tpm: 'new',
   verify: false,
+  refreshable: false,
 };
 
 export type FormField = 'source' | 'pattern' | 'count' | 'vcpus' | 'memoryMiB';
@@ -73,6 +75,10 @@ export function readForm(form: CloneForm): ReadForm {
   };
 }
 
+/** Only a full copy of a guest has something to be brought up to date from. */
+export const canRefresh = (form: Pick<CloneForm, 'mode' | 'source'>): boolean =>
+  form.mode === 'full' && form.source?.type === 'guest';
+
 function requestOf(form: CloneForm, source: Source, names: string[]): CloneRequest {
   return {
     source,
@@ -84,6 +90,7 @@ function requestOf(form: CloneForm, source: Source, names: string[]): CloneReque
       agentTimeoutSeconds: 180,
       tpm: form.tpm,
       verify: form.mode === 'full' && form.verify,
+      refreshable: canRefresh(form) && form.refreshable,
       ...(form.vcpus === '' ? {} : { vcpus: form.vcpus }),
       ...(form.memoryMiB === '' ? {} : { memoryMiB: form.memoryMiB }),
       ...(form.network === null ? {} : { network: form.network }),

@@ -1,7 +1,14 @@
 'use client';
 
 import { Button, Grid, Group, Stack, Table, Text } from '@mantine/core';
-import { IconCopyPlus, IconPlayerPlay, IconPlayerStop, IconStack2, IconTrash } from '@tabler/icons-react';
+import {
+  IconCopyPlus,
+  IconPlayerPlay,
+  IconPlayerStop,
+  IconRefresh,
+  IconStack2,
+  IconTrash,
+} from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import Link from 'next/link';
 import { useState } from 'react';
@@ -17,6 +24,7 @@ import { MoreActions } from './MoreActions.tsx';
 import { Drift } from './Drift.tsx';
 import { modeWord } from './GuestTable.tsx';
 import { SourceLink } from './SourceLink.tsx';
+import { States } from './States.tsx';
 import { Verified } from './Verified.tsx';
 
 /** One guest: how to get in, what it is, where it came from. */
@@ -77,6 +85,7 @@ export function GuestPage({ id }: { id: string }) {
       </Stack>
       <Disks guest={guest} />
       <Drift guest={guest} />
+      <States guest={guest} />
       <Verified guest={guest} onVerify={() => setAction('verify')} />
       <Clones guest={guest} />
       <Section title="Operations">
@@ -118,6 +127,18 @@ function Buttons({ guest, onAction }: { guest: GuestView; onAction: (action: Act
           Start
         </Button>
       )}
+      {guest.mode === 'full' && guest.source?.type === 'guest' ? (
+        <Button
+          size="sm"
+          variant="default"
+          disabled={busy || guest.state !== 'stopped'}
+          title={guest.state === 'stopped' ? undefined : 'Its disks are replaced only while it is stopped.'}
+          leftSection={<IconRefresh size={16} aria-hidden />}
+          onClick={() => onAction('refresh')}
+        >
+          Refresh
+        </Button>
+      ) : null}
       <Button
         size="sm"
         variant="default"

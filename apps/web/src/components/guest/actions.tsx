@@ -11,9 +11,10 @@ import { publicError, useTRPC, type Outputs } from '../../lib/trpc.ts';
 import type { GuestView } from '../../server/views/guest.ts';
 import { Problem } from '../display/Blocks.tsx';
 import { BlastRadius } from '../lineage/BlastRadius.tsx';
+import { RefreshForm } from './RefreshForm.tsx';
 import { VerifyForm } from './VerifyForm.tsx';
 
-export type Action = 'start' | 'stop' | 'delete' | 'capture' | 'verify' | 'reset';
+export type Action = 'start' | 'stop' | 'delete' | 'capture' | 'verify' | 'reset' | 'refresh';
 interface DialogProps {
   guests: GuestView[];
   onDone: () => void;
@@ -46,6 +47,7 @@ export function ActionDialog({ action, guests, onDone }: DialogProps & { action:
       {action === 'start' ? <Start guests={guests} onDone={onDone} /> : null}
       {action === 'stop' ? <Stop guests={guests} onDone={onDone} /> : null}
       {action === 'delete' ? <Delete guests={guests} onDone={onDone} /> : null}
+      {action === 'refresh' && guests[0] ? <RefreshForm guest={guests[0]} onDone={onDone} /> : null}
       {action === 'verify' && guests[0] ? <VerifyForm guest={guests[0]} onDone={onDone} /> : null}
       {action === 'reset' && guests[0] ? <Reset guest={guests[0]} onDone={onDone} /> : null}
       {action === 'capture' && guests[0] ? <Capture guest={guests[0]} onDone={onDone} /> : null}
@@ -62,8 +64,9 @@ function titleOf(action: Action, guests: readonly GuestView[]): string {
     capture: 'Make a template from',
     verify: 'Compare',
     reset: 'Reset',
+    refresh: 'Bring up to date',
   } as const;
-  return `${verbs[action]} ${what}?`;
+  return action === 'refresh' ? `Bring ${what} up to date?` : `${verbs[action]} ${what}?`;
 }
 
 function Buttons({

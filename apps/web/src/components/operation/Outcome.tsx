@@ -181,6 +181,10 @@ function finishedTitle({ kind, guest, title, result }: OperationView): string {
       return 'The template is ready to clone';
     case 'reset':
       return `${name} is as it was when it was cloned`;
+    case 'refresh':
+      return `${name} is up to date with its source`;
+    case 'restore':
+      return `${name} is put back`;
     case 'remove-base':
       return isHiddenBase({ kind, title })
         ? 'Nothing stood on the base any more, so it is gone'

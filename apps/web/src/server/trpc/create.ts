@@ -2,6 +2,7 @@ import {
   cloneRequestSchema,
   guestNameSchema,
   importRequestSchema,
+  refreshOptionsSchema,
   verifyDepths,
   type PublicError,
 } from '@offshoot/clone-core/contract';
@@ -10,8 +11,10 @@ import {
   requestClone,
   requestDelete,
   requestImport,
+  requestRefresh,
   requestRemoveBase,
   requestReset,
+  requestRestore,
   requestStart,
   requestStop,
   requestVerify,
@@ -141,6 +144,31 @@ export const createRouter = router({
           waitForAgent: input.waitForAgent,
         }),
       ),
+    ),
+
+  refresh: procedure
+    .input(
+      z.strictObject({
+        idempotencyKey,
+        guestId: z.uuid(),
+        options: refreshOptionsSchema.prefault({}),
+        agreedFingerprint: z.string().max(200).optional(),
+      }),
+    )
+    .mutation(async ({ ctx, input: { agreedFingerprint, ...input } }) =>
+      ring(
+        await requestRefresh(db(), {
+          userId: ctx.signed.userId,
+          ...input,
+          ...(agreedFingerprint === undefined ? {} : { agreedFingerprint }),
+        }),
+      ),
+    ),
+
+  restore: procedure
+    .input(z.strictObject({ idempotencyKey, guestId: z.uuid(), to: z.int().min(0) }))
+    .mutation(async ({ ctx, input }) =>
+      ring(await requestRestore(db(), { userId: ctx.signed.userId, ...input })),
     ),
 
   removeBase: procedure

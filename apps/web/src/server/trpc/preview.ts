@@ -1,5 +1,5 @@
-import { cloneRequestSchema } from '@offshoot/clone-core/contract';
-import { hostOfSource } from '../sources.ts';
+import { cloneRequestSchema, guestQuestionSchema } from '@offshoot/clone-core/contract';
+import { hostOfGuest, hostOfSource } from '../sources.ts';
 import { queues } from '../services.ts';
 import { procedure, router } from './init.ts';
 
@@ -8,4 +8,9 @@ export const previewRouter = router({
   clone: procedure
     .input(cloneRequestSchema)
     .query(async ({ input }) => queues().preview(await hostOfSource(input.source), input)),
+
+  /** What a change to a guest would do, as its host's worker plans it now. */
+  guest: procedure
+    .input(guestQuestionSchema)
+    .query(async ({ input }) => queues().previewGuest(await hostOfGuest(input.guestId), input)),
 });

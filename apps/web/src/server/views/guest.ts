@@ -1,6 +1,8 @@
 /** Guests as a browser sees them. */
 import type {
   CloneMode,
+  Generation,
+  Generations,
   GuestState,
   OperationKind,
   OperationState,
@@ -43,6 +45,11 @@ export type GuestSource =
   | { type: 'template'; id: string; label: string }
   | { type: 'gone'; label: string };
 
+export interface GuestStates {
+  current: number;
+  list: (Pick<Generation, 'number' | 'at' | 'consistency' | 'movedBytes' | 'kept'> & { recorded: boolean })[];
+}
+
 export interface GuestView {
   id: string;
   name: string;
@@ -69,6 +76,8 @@ export interface GuestView {
   verified: Verification | null;
   /** What its disks are overlays on. `hidden`: no template shows it, so it goes with its last guest. */
   base: { bytes: number; guests: number; hidden: boolean } | null;
+  /** Of a clone that was refreshed or made for it: the states it can be put back to, newest first. */
+  states: GuestStates | null;
   /** The operation that works on it right now, if one does. */
   busy: { id: string; kind: OperationKind; state: OperationState } | null;
   createdAt: string;
@@ -100,6 +109,7 @@ export function guestView(row: Row): GuestView {
     clones: row._count.clones,
     baseId: row.baseId,
     counterpart: counterpartOf(row),
+    states: statesOf(row.generations as unknown as Generations | null),
     verified: row.verified as unknown as Verification | null,
     base: row.base
       ? {
@@ -142,4 +152,13 @@ function sourceOf(row: Row): GuestSource | null {
       label: `${version.template.name} v${version.number}`,
     };
   return row.sourceName === null ? null : { type: 'gone', label: row.sourceName };
+}
+
+function statesOf(generations: Generations | null): GuestStates | null {
+  if (!generations) return null;
+  const list = generations.list.map(({ disks: _disks, record, noRecord: _why, ...shown }) => ({
+    ...shown,
+    recorded: record !== undefined,
+  }));
+  return { current: generations.current, list: list.toReversed() };
 }

@@ -53,7 +53,14 @@ export function rewriteDomain(xml: string, rewrite: Rewrite): string {
   return serialize(document);
 }
 
-function rewriteDisk(disk: Element, rewrite: Rewrite): void {
+/** The same definition with other files under some of its disks, by target. */
+export function redirectDisks(xml: string, disks: Rewrite['disks']): string {
+  const { document, root } = parseXml(xml, 'domain');
+  for (const disk of childrenOf(child(root, 'devices'), 'disk')) rewriteDisk(disk, { disks });
+  return serialize(document);
+}
+
+function rewriteDisk(disk: Element, rewrite: Pick<Rewrite, 'disks'>): void {
   const to = rewrite.disks[attribute(child(disk, 'target'), 'dev') ?? ''];
   if (!to) return;
   const source = ensureChild(disk, 'source');

@@ -15,6 +15,7 @@ import { copyDiskStep, copyFileStep, copyTpmStep } from './steps/copy.ts';
 import { defineStep, undefineStep } from './steps/define.ts';
 import { overlayStep } from './steps/overlays.ts';
 import { startStep, stopStep } from './steps/power.ts';
+import { beginRecordStep, fillLayersStep, ownLayersStep, redefineStep, settleStep } from './steps/layers.ts';
 import { removeBaseStep, removeFilesStep } from './steps/removal.ts';
 import { sealStep } from './steps/seal.ts';
 import { discardKeptStep, swapFilesStep } from './steps/swap.ts';
@@ -49,6 +50,11 @@ export function libvirtDriver(config: DriverConfig, shell: Shell): Driver<Libvir
       'compare-disks': compareStep(shell, virsh),
       'swap-files': swapFilesStep(shell, virsh),
       'discard-kept': discardKeptStep(shell),
+      'fill-layers': fillLayersStep(shell, virsh),
+      'begin-record': beginRecordStep(shell, virsh),
+      'own-layers': ownLayersStep(shell),
+      redefine: redefineStep(virsh, known),
+      settle: settleStep(shell, virsh),
     },
     list: lister(shell, virsh, known),
     hostFacts: async () => host.facts(),

@@ -6,6 +6,7 @@ import { OffshootError } from '../../errors.ts';
 import { agentAnswers } from './agent.ts';
 import { readDomain, type Domain, type DomainDisk } from './domain-read.ts';
 import type { Reader } from './inspect.ts';
+import type { Virsh } from './virsh.ts';
 import type { DiskFacts, DomainState, SourceFacts } from './types.ts';
 
 /** Where libvirt's system instance keeps the state of emulated TPMs, by UUID. */
@@ -36,11 +37,12 @@ export async function inspectGuest(
       ? domain
       : readDomain((await virsh.maybe(['dumpxml', '--domain', guest.uuid], { signal })) ?? definition);
   const copied = copiedDisks(domain, guest.name).map((disk) => liveDisk(disk, live, guest.name));
-  const [disks, answers, nvram, tpm] = await Promise.all([
+  const [disks, answers, nvram, tpm, snapshots] = await Promise.all([
     diskFacts(reader, guest.name, copied, signal),
     state === 'running' ? agentAnswers(virsh, guest.uuid, signal) : false,
     nvramOf(reader, domain, live),
     tpmOf(reader, domain),
+    snapshotsOf(virsh, guest, signal),
   ]);
   // It may have been started or stopped while its chains were read.
   const now = await virsh.state(guest.uuid, signal);
@@ -51,9 +53,19 @@ export async function inspectGuest(
     definition,
     disks,
     agentAnswers: answers,
+    snapshots,
     ...(nvram ? { nvram } : {}),
     ...(tpm ? { tpm } : {}),
   };
+}
+
+/** Names of the guest's snapshots, made by any tool. */
+export async function snapshotsOf(virsh: Virsh, guest: GuestRef, signal: AbortSignal): Promise<string[]> {
+  const out = await virsh.maybe(['snapshot-list', '--name', '--domain', guest.uuid], { signal });
+  return (out ?? '')
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '');
 }
 
 /** A clone would write to the same files as its source. */

@@ -10,6 +10,8 @@ import type { HostReader } from './host.ts';
 import { memoByKey } from './memo.ts';
 import { inspectGuest } from './inspect-guest.ts';
 import { inspectOwn } from './inspect-own.ts';
+import { inspectClone, inspectRefresh } from './inspect-refresh.ts';
+import { recordsOf } from './records.ts';
 import type { LibvirtFacts, SourceFacts } from './types.ts';
 import type { Virsh } from './virsh.ts';
 
@@ -64,6 +66,10 @@ export function inspector(
         ]);
         return { own, source };
       }
+      case 'refresh':
+        return inspectRefresh(reader, request, signal);
+      case 'restore':
+        return { clone: await inspectClone(reader, request.guest, request.generations, signal) };
       default:
         await refuseUsed(
           reader,
@@ -136,6 +142,7 @@ async function inspectBase({ shell }: Reader, label: string, base: CapturedBase)
     definition: base.definition,
     disks,
     agentAnswers: false,
+    snapshots: [],
     ...(base.nvramPath !== undefined && nvram
       ? { nvram: { path: base.nvramPath, size: nvram.size, modifiedMs: nvram.modifiedMs, type: nvram.type } }
       : {}),
@@ -162,9 +169,10 @@ async function inspectDeletion(
 ): Promise<Specific> {
   const state = await reader.virsh.state(request.guest.uuid, signal);
   await refuseUsed(reader, request.guest.name, request.owned, signal, request.guest.uuid);
-  if (state === undefined) return {};
+  const records = request.source ? await recordsOf(reader.virsh, request.source, request.guest, signal) : [];
+  if (state === undefined) return { records };
   const nvramPath = (await reader.definitions.all(signal)).get(request.guest.uuid)?.nvram?.path;
-  return { guest: { ...request.guest, state, ...(nvramPath === undefined ? {} : { nvramPath }) } };
+  return { records, guest: { ...request.guest, state, ...(nvramPath === undefined ? {} : { nvramPath }) } };
 }
 
 /** Throws `in-use`, naming who stands on one of the files. `except`: UUID of the guest they belong to. */

@@ -3,6 +3,7 @@ import type { ObservedGuest } from '../../driver.ts';
 import type { Shell } from '../../shell/shell.ts';
 import type { Definitions } from './definitions.ts';
 import type { Domain } from './domain-read.ts';
+import { layeredDisk } from './generations.ts';
 import { memo } from './memo.ts';
 import { stateOf, type Virsh } from './virsh.ts';
 
@@ -88,14 +89,24 @@ function observe(domain: Domain, stats: Stats, addresses: ReadonlyMap<string, st
   };
 }
 
-/** Space really taken; a disk that is not there takes none. */
+/** Space really taken, with a clone's own layers below it; a disk that is not there takes none. */
 async function measure(shell: Shell, disks: ObservedGuest['disks']): Promise<void> {
   const rest = [...disks];
   const work = async (): Promise<void> => {
-    for (let disk = rest.pop(); disk; disk = rest.pop())
-      disk.usedBytes = (await shell.stat(disk.path))?.allocated ?? 0;
+    for (let disk = rest.pop(); disk; disk = rest.pop()) disk.usedBytes = await taken(shell, disk.path);
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
+}
+
+async function taken(shell: Shell, path: string): Promise<number> {
+  const own = (await shell.stat(path))?.allocated ?? 0;
+  const [folder, target] = layeredDisk(path) ?? [];
+  if (folder === undefined || target === undefined || own === 0) return own;
+  let sum = 0;
+  for (const name of await shell.list(folder))
+    if (name.startsWith(`${target}.g`) || name.startsWith(`${target}.qcow2`))
+      sum += (await shell.stat(`${folder}/${name}`))?.allocated ?? 0;
+  return sum;
 }
 
 /** Addresses by MAC, from the leases of all active networks. */

@@ -1,7 +1,7 @@
 /** Plans that make or remove a base. Pure. */
 import type { IdSource, OperationRequest } from '../../driver.ts';
 import { importedDefinition } from './imported.ts';
-import { planCopies } from './plan-copy.ts';
+import { planCopies, plainly } from './plan-copy.ts';
 import {
   basisOf,
   consistencyNotes,
@@ -47,7 +47,7 @@ export function planCapture(
   const source = needSource(facts);
   const captureId = ids.uuid();
   const folder = `${facts.store}/bases/.capture-${captureId}`;
-  const copies = planCopies(source, folder, request.guest);
+  const copies = planCopies(source, plainly(folder), request.guest);
   needSpace(facts, copies.storeBytes, false);
   const bytes = sumOf(source.disks, 'allocatedBytes');
   const nvram = source.nvram?.type === 'file' ? `${folder}/nvram.fd` : undefined;

@@ -1,11 +1,13 @@
 /** Plans of clones. Pure. */
 import type { IdSource, OperationRequest } from '../../driver.ts';
-import type { PlanNote } from '../../contract.ts';
+import type { Generations, PlanNote } from '../../contract.ts';
 import { OffshootError } from '../../errors.ts';
 import { capabilities } from './capabilities.ts';
+import { layerPaths, whyNoRecord } from './generations.ts';
+import { recordName } from './records.ts';
 import { readDomain, type Domain } from './domain-read.ts';
 import { rewriteDomain } from './domain-xml.ts';
-import { planCopies, type CopyPlan } from './plan-copy.ts';
+import { planCopies, plainly, type CopyPlan } from './plan-copy.ts';
 import {
   basisOf,
   consistencyNotes,
@@ -41,8 +43,13 @@ export function planClone(request: CloneRequest, facts: LibvirtFacts, ids: IdSou
   // The UUID in the folder's name: two plans of the same name can't touch each other's files.
   const folder = `${facts.store}/disks/${name}-${uuid.slice(0, 8)}`;
   const guest = request.source.type === 'guest' ? request.source.guest : undefined;
+  const refresh = options.refreshable ? firstGeneration(source, { uuid, name }) : undefined;
   const copies =
-    mode === 'full' ? planCopies(source, folder, guest) : overlays(request, facts, source, folder);
+    mode === 'full'
+      ? planCopies(source, refresh ? refresh.into(folder) : plainly(folder), guest)
+      : overlays(request, facts, source, folder);
+  const own = refresh ? ownLayers(copies, source, folder) : undefined;
+  const files = own ? own.files : copies.files;
   needSpace(facts, copies.storeBytes, mode === 'full');
   const nvramPath = domain.nvram ? `${facts.store}/nvram/${name}-${uuid.slice(0, 8)}_VARS.fd` : undefined;
   const xml = rewriteDomain(source.definition, {
@@ -50,7 +57,7 @@ export function planClone(request: CloneRequest, facts: LibvirtFacts, ids: IdSou
     uuid,
     genid,
     macs,
-    disks: copies.files,
+    disks: files,
     ...(nvramPath === undefined ? {} : { nvramPath }),
     ...(options.vcpus === undefined ? {} : { vcpus: options.vcpus }),
     ...(options.memoryMiB === undefined ? {} : { memoryMiB: options.memoryMiB }),
@@ -70,7 +77,6 @@ export function planClone(request: CloneRequest, facts: LibvirtFacts, ids: IdSou
       : [];
   const tpm = tpmSteps(request, source, domain, uuid);
   // A full copy takes long: define first, so that a definition libvirt refuses is found within a second.
-  const made = mode === 'full' ? [define, ...copies.steps] : [...copies.steps, define];
   const verify = options.verify
     ? [
         compareCopies(source, copies.files, {
@@ -81,6 +87,8 @@ export function planClone(request: CloneRequest, facts: LibvirtFacts, ids: IdSou
         }),
       ]
     : [];
+  const made =
+    mode === 'full' ? [define, ...copies.steps, ...(own ? [own.step] : [])] : [...copies.steps, define];
   const steps = [...made, ...firmware, ...tpm, ...verify, ...startSteps(request, { uuid, name })];
   const result = readDomain(xml);
   return {
@@ -101,6 +109,7 @@ export function planClone(request: CloneRequest, facts: LibvirtFacts, ids: IdSou
     creates: [
       directory(folder),
       ...Object.values(copies.files).map((each) => file(each.path)),
+      ...(own ? Object.values(own.files).map((each) => file(each.path)) : []),
       ...(nvramPath === undefined ? [] : [file(nvramPath)]),
       ...tpm.flatMap((step) => (step.kind === 'copy-tpm' ? [directory(step.to)] : [])),
       { type: 'guest', name },
@@ -116,6 +125,7 @@ export function planClone(request: CloneRequest, facts: LibvirtFacts, ids: IdSou
     ...(mode === 'linked' && request.source.type === 'base'
       ? { baseDigest: request.source.base.digest }
       : {}),
+    ...(refresh && own ? { generations: refresh.generations(own, copies) } : {}),
     basis: [mode, options, basisOf(source)],
   };
 }
@@ -136,7 +146,16 @@ function refuse(request: CloneRequest, facts: LibvirtFacts, source: SourceFacts)
     });
   }
   if (request.options.verify) refuseVerify(request, source);
-  const { network, tpm } = request.options;
+  const { network, tpm, refreshable } = request.options;
+  if (refreshable && (request.mode !== 'full' || request.source.type !== 'guest'))
+    throw new OffshootError('invalid-input', {
+      publicMessage:
+        request.mode === 'full'
+          ? 'A template version never changes, so there is nothing to refresh a clone of it from.'
+          : 'Only full clones can be brought up to date later.',
+      remedy: 'Leave that option out, or make a full clone of a guest.',
+      field: 'options.refreshable',
+    });
   if (network !== undefined && !facts.host.networks.some((each) => each.name === network)) {
     throw new OffshootError('invalid-input', {
       publicMessage: `The host has no network named ${network}.`,
@@ -174,6 +193,59 @@ function refuseVerify(request: CloneRequest, source: SourceFacts): void {
         : 'Clone without comparing; the base can be compared later, on the clone’s page.',
     field: 'options.verify',
   });
+}
+
+/** A clone that can be refreshed: what was copied stays as it is, its own writes go into files on top. */
+function firstGeneration(source: SourceFacts, guest: { uuid: string; name: string }) {
+  const noRecord =
+    source.state === 'running' ? whyNoRecord(source) : 'the source was not running when it was cloned';
+  const record = noRecord === undefined ? recordName(guest, 1) : undefined;
+  return {
+    into: (folder: string) => ({
+      folder,
+      name: (target: string, format: string) => {
+        const { layer } = layerPaths(folder, target, 1, format);
+        return layer.slice(layer.lastIndexOf('/') + 1);
+      },
+      ...(record === undefined ? {} : { record }),
+    }),
+    generations: (own: { files: CopyPlan['files'] }, copies: CopyPlan): Generations => ({
+      current: 1,
+      next: 2,
+      list: [
+        {
+          number: 1,
+          at: '',
+          kept: false,
+          ...(record === undefined ? { noRecord: noRecord ?? '' } : { record }),
+          disks: source.disks.map(({ target, path }) => ({
+            target,
+            layer: copies.files[target]?.path ?? '',
+            own: own.files[target]?.path ?? '',
+            sourcePath: path,
+          })),
+        },
+      ],
+    }),
+  };
+}
+
+function ownLayers(
+  copies: CopyPlan,
+  source: SourceFacts,
+  folder: string,
+): { step: DraftStep; files: CopyPlan['files'] } {
+  const disks = source.disks.map(({ target, virtualBytes }) => ({
+    target,
+    onto: copies.files[target]?.path ?? '',
+    ontoFormat: copies.files[target]?.format ?? 'qcow2',
+    to: layerPaths(folder, target, 1).own,
+    virtualBytes,
+  }));
+  return {
+    step: { kind: 'own-layers', title: 'Create the files for its own writes', disks },
+    files: Object.fromEntries(disks.map((disk) => [disk.target, { path: disk.to, format: 'qcow2' }])),
+  };
 }
 
 function newMacs(count: number, facts: LibvirtFacts, ids: IdSource): string[] {
@@ -268,6 +340,18 @@ function notesOf(
     );
   if (source.nvram && source.nvram.type !== 'file')
     notes.push(warn('The firmware settings are not in a file; the clone starts with fresh ones.'));
+  if (options.refreshable && source.state === 'running' && whyNoRecord(source) === undefined)
+    notes.push(
+      info(
+        'The source begins a change record for it, which costs it a little memory until the clone is deleted.',
+      ),
+    );
+  if (options.refreshable && (source.state !== 'running' || whyNoRecord(source) !== undefined))
+    notes.push(
+      info(
+        `Its first refresh will read both sides to find what changed, because ${source.state === 'running' ? (whyNoRecord(source) ?? '') : 'the source does not run now'}.`,
+      ),
+    );
   const changed = options.network !== undefined;
   if (changed && !domain.nics.some((nic) => nic.type === 'network'))
     notes.push(warn('The source has no network card on a libvirt network; none was moved.'));

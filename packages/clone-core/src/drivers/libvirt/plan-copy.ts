@@ -14,18 +14,31 @@ export interface CopyPlan {
   storeBytes: number;
 }
 
+/** What the copies become: the clone's disks, or the layers under them. */
+export interface CopyInto {
+  folder: string;
+  /** File name of a disk's copy. */
+  name: (target: string, format: string) => string;
+  /** The change record that begins with them, of a running source. */
+  record?: string;
+}
+export const plainly = (folder: string): CopyInto => ({
+  folder,
+  name: (target, format) => `${target}.${format}`,
+});
+
 /** Copies of all disks into the folder. `guest`: whose disks they are; undefined for a base, which never changes. */
-export function planCopies(source: SourceFacts, folder: string, guest: GuestRef | undefined): CopyPlan {
+export function planCopies(source: SourceFacts, into: CopyInto, guest: GuestRef | undefined): CopyPlan {
   const bytes = sumOf(source.disks, 'allocatedBytes');
   if (guest && source.state !== 'stopped' && source.state !== 'template')
-    return backup(source, folder, guest, bytes);
+    return backup(source, into, guest, bytes);
   const files: CopyPlan['files'] = {};
   const used = new Set<string>();
   let moveBytes = 0;
   const steps = source.disks.map((disk): DraftStep => {
     const strategy = copyStrategy(disk);
     const format = strategy === 'reflink' ? disk.format : 'qcow2';
-    const path = `${folder}/${disk.target}.${format}`;
+    const path = `${into.folder}/${into.name(disk.target, format)}`;
     files[disk.target] = { path, format };
     used.add(strategy);
     if (strategy === 'convert') moveBytes += disk.allocatedBytes;
@@ -47,10 +60,10 @@ export function planCopies(source: SourceFacts, folder: string, guest: GuestRef 
 }
 
 /** Of a running guest all disks are copied as they are at one point in time. */
-function backup(source: SourceFacts, folder: string, guest: GuestRef, bytes: number): CopyPlan {
+function backup(source: SourceFacts, into: CopyInto, guest: GuestRef, bytes: number): CopyPlan {
   const disks = source.disks.map((disk) => ({
     target: disk.target,
-    to: `${folder}/${disk.target}.qcow2`,
+    to: `${into.folder}/${into.name(disk.target, 'qcow2')}`,
     virtualBytes: disk.virtualBytes,
   }));
   const copied = new Set(disks.map((disk) => disk.target));
@@ -66,9 +79,10 @@ function backup(source: SourceFacts, folder: string, guest: GuestRef, bytes: num
     guest,
     disks,
     excluded,
-    scratch: `${folder}/backup.xml`,
+    scratch: `${into.folder}/backup.xml`,
     freeze: source.state === 'running' && source.agentAnswers,
     bytes,
+    ...(into.record === undefined ? {} : { record: into.record }),
   };
   return {
     steps: disks.length === 0 ? [] : [step],

@@ -1,6 +1,6 @@
 /** What the plans of this driver are put together from. Pure. */
 import { createHash } from 'node:crypto';
-import type { Consistency, Estimates, PlanNote } from '../../contract.ts';
+import type { Consistency, Estimates, Generations, PlanNote } from '../../contract.ts';
 import type { Creation, OperationRequest, Plan } from '../../driver.ts';
 import { OffshootError } from '../../errors.ts';
 import { capabilities } from './capabilities.ts';
@@ -18,6 +18,8 @@ export interface Draft {
   creates: Creation[];
   guest?: NonNullable<Plan['guest']>;
   baseDigest?: string;
+  generations?: Generations;
+  removes?: string[];
   /** What the plan was decided on. */
   basis: unknown;
 }

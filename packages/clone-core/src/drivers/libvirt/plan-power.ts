@@ -79,6 +79,15 @@ export function planDelete(
       nvram: facts.guest?.nvramPath === undefined || owned.includes(facts.guest.nvramPath),
     },
   ];
+  const records = facts.records ?? [];
+  if (request.source && records.length > 0)
+    steps.unshift({
+      kind: 'settle',
+      title: `Remove its change ${records.length === 1 ? 'record' : 'records'} at ${request.source.name}`,
+      actions: [],
+      source: request.source,
+      records,
+    });
   return {
     summary: `Delete ${guest.name}`,
     estimates: estimate(facts, nothing, { steps: steps.length }),

@@ -3,6 +3,7 @@ import type { IdSource, OperationRequest, Plan } from '../../driver.ts';
 import { planCapture, planImport, planRemoveBase } from './plan-base.ts';
 import { planClone } from './plan-clone.ts';
 import { finishDraft, type Draft } from './plan-parts.ts';
+import { planRefresh, planRestore } from './plan-refresh.ts';
 import { planDelete, planStart, planStop } from './plan-power.ts';
 import { planVerify } from './plan-verify.ts';
 import { planReset } from './plan-reset.ts';
@@ -30,6 +31,10 @@ function draftOf(request: OperationRequest, facts: LibvirtFacts, ids: IdSource):
       return planVerify(request, facts, ids);
     case 'reset':
       return planReset(request, facts, ids);
+    case 'refresh':
+      return planRefresh(request, facts, ids);
+    case 'restore':
+      return planRestore(request, facts);
     default:
       return planRemoveBase(request, facts);
   }

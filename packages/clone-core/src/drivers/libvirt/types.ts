@@ -27,6 +27,8 @@ export interface SourceFacts {
   definition: string;
   disks: DiskFacts[];
   agentAnswers: boolean;
+  /** Names of its snapshots, by any tool. */
+  snapshots: string[];
   nvram?: { path: string; size: number; modifiedMs: number; type: 'file' | 'directory' | 'block' | 'other' };
   /** Folder of the TPM's state, when the guest has an emulated TPM. */
   tpm?: { statePath: string; exists: boolean };
@@ -72,9 +74,32 @@ export interface LibvirtFacts extends Facts {
   image?: { path: string; format: string; virtualBytes: number; allocatedBytes: number; modifiedMs: number };
   /** For import with UEFI: firmware files of the host. */
   firmware?: { code: string; vars: string };
+  /** For refresh and restore. */
+  clone?: CloneFacts;
+  /** For refresh: what the change record of the current generation says, of a running source. */
+  record?: RecordFacts;
+  /** For refresh, delete: change records at the source that were made for this clone. */
+  records?: string[];
   /** Linked clone of a guest: previewed before its base exists. */
   previewOnly?: boolean;
 }
+
+/** A clone with generations, as the host has it. */
+export interface CloneFacts {
+  state: DomainState;
+  definition: string;
+  /** By target: the file its definition names, and its size as the guest sees it. */
+  active: Record<string, { path: string; format: string; virtualBytes: number }>;
+  /** Names of its snapshots: they would be lost with the file they are in. */
+  snapshots: string[];
+  /** Of the generations that can be put back: files of each disk, the own one first, as the files themselves say. */
+  generations: { number: number; chains: Record<string, { path: string; format: string }[]> }[];
+  /** Bytes that the clone wrote itself since the current generation; undefined: can't be told. */
+  ownBytes?: number;
+}
+
+/** Bytes changed by target, or why the record can't be used, as the end of a sentence. */
+export type RecordFacts = { sizes: Record<string, number> } | { problem: string };
 
 /** The stopped guest whose disks are read: it must not be started unnoticed. */
 export interface Stopped {
@@ -113,7 +138,73 @@ export interface BackupStep extends Step {
   scratch: string;
   freeze: boolean;
   bytes: number;
+  /** Name of the change record that begins at the same point. */
+  record?: string;
 }
+/** One disk's new layer, and where its content is. */
+export interface NewLayer {
+  target: string;
+  onto: string;
+  ontoFormat: string;
+  to: string;
+  virtualBytes: number;
+}
+export interface FillLayersStep extends Step {
+  kind: 'fill-layers';
+  guest: GuestRef;
+  source: GuestRef;
+  /**
+   * `record`: a running source's blocks that changed since its change record; `compare-running`: what differs from the
+   * running source at one point; `compare-stopped`: what differs from the stopped source's files.
+   */
+  way: 'record' | 'compare-running' | 'compare-stopped';
+  layers: NewLayer[];
+  /** Per layer, for `compare-stopped`: the source's files, which must not change meanwhile. */
+  from: { path: string; format: string; expects: CopyDiskStep['expects'] }[];
+  /** All other disks of the running source. */
+  excluded: string[];
+  freeze: boolean;
+  scratch: string;
+  /** Folder for the socket and the scratch files of a running comparison; ours alone. */
+  pull: string;
+  /** The record that is read. */
+  since?: string;
+  /** The record that begins at the same point, of a running source. */
+  record?: string;
+  /** Moved, or read when comparing. */
+  bytes: number;
+}
+export interface BeginRecordStep extends Step {
+  kind: 'begin-record';
+  source: GuestRef;
+  record: string;
+  disks: { target: string; path: string; expects: CopyDiskStep['expects'] }[];
+  scratch: string;
+}
+export interface OwnLayersStep extends Step {
+  kind: 'own-layers';
+  /** `base` shows the same as the new file until the guest writes. */
+  disks: { target: string; onto: string; ontoFormat: string; to: string; virtualBytes: number }[];
+}
+export interface RedefineStep extends Step {
+  kind: 'redefine';
+  guest: GuestRef;
+  xml: string;
+  before: string;
+  scratch: string;
+}
+export interface SettleStep extends Step {
+  kind: 'settle';
+  /** Done in this order; each may find itself done already. */
+  actions: SettleAction[];
+  source?: GuestRef;
+  /** Change records that no generation needs any more. */
+  records: string[];
+}
+export type SettleAction =
+  | { do: 'remove'; path: string }
+  /** `layer` goes into `below`; whatever stands on it then stands on that. */
+  | { do: 'merge'; layer: string; below: string; belowFormat: string; dependents: string[] };
 export interface OverlayStep extends Step {
   kind: 'create-overlays';
   base: string;
@@ -244,6 +335,11 @@ export type LibvirtStep =
   | RemoveBaseStep
   | CompareStep
   | SwapFilesStep
-  | DiscardKeptStep;
+  | DiscardKeptStep
+  | FillLayersStep
+  | BeginRecordStep
+  | OwnLayersStep
+  | RedefineStep
+  | SettleStep;
 
 export type { BaseDisk };

@@ -92,9 +92,23 @@ export function factsFor(
         guest: guestOf(request.guest, state, 'not-found', 'guest'),
         disks: baseFacts(request.base, state).disks,
       };
-    default:
+    case 'remove-base':
       return { ...facts, children: baseFacts(request.base, state, true).children };
+    default:
+      throw notSimulated(request.kind);
   }
+}
+
+/** What the simulated host refuses, in plain words. */
+export function notSimulated(what: OperationRequest['kind']): OffshootError {
+  const words: Partial<Record<OperationRequest['kind'], string>> = {
+    refresh: 'bring a clone up to date',
+    restore: 'put a clone back',
+  };
+  return new OffshootError('unavailable-mode', {
+    publicMessage: `The simulated host does not ${words[what] ?? what}.`,
+    remedy: 'Use a libvirt host for that.',
+  });
 }
 
 function guestOf(

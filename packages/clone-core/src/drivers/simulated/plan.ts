@@ -1,7 +1,7 @@
 /** Plans of the simulated driver: pure, from request, facts and ids. */
 import type { IdSource, OperationRequest, Plan } from '../../driver.ts';
 import { OffshootError } from '../../errors.ts';
-import type { SimulatedFacts } from './facts.ts';
+import { notSimulated, type SimulatedFacts } from './facts.ts';
 import { digestOf, type SimulatedGuest } from './host.ts';
 import type { Speed } from './own-files.ts';
 import { planClone } from './plan-clone.ts';
@@ -89,7 +89,7 @@ function draftOf(
       return planVerify(request, facts, speed);
     case 'reset':
       return planReset(request, facts, ids, speed);
-    default: {
+    case 'remove-base': {
       const children = facts.children ?? [];
       if (children.length > 0) {
         throw new OffshootError('in-use', {
@@ -109,6 +109,8 @@ function draftOf(
         basis: [request.base.digest],
       };
     }
+    default:
+      throw notSimulated(request.kind);
   }
 }
 

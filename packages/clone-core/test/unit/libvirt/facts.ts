@@ -35,6 +35,7 @@ export const richSource = (part: Partial<SourceFacts> = {}): SourceFacts => ({
     disk('sdb', '/images/logs.qcow2', 'qcow2'),
   ],
   agentAnswers: false,
+  snapshots: [],
   nvram: { path: '/var/lib/libvirt/qemu/nvram/rich_VARS.fd', size: 540672, modifiedMs: 1, type: 'file' },
   tpm: { statePath: '/var/lib/libvirt/swtpm/11111111-2222-4333-8444-555555555555', exists: true },
   ...part,

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { backupXml, progressOf } from '../../../src/disks/backup.ts';
+import { jobBytes, pushXml } from '../../../src/disks/backup.ts';
 import { lastPercent } from '../../../src/disks/convert.ts';
 import { pickAddress } from '../../../src/drivers/libvirt/agent.ts';
 import { parseStats } from '../../../src/drivers/libvirt/inventory.ts';
@@ -9,8 +9,11 @@ import { OffshootError } from '../../../src/errors.ts';
 it('reads progress of qemu-img and of a backup job', () => {
   expect(lastPercent('    (1.00/100%)\r    (12.50/100%)\r')).toBe(12.5);
   expect(lastPercent('nothing')).toBeUndefined();
-  expect(progressOf('File processed:   512.000 KiB\nFile total:       2.000 MiB')).toBe(0.25);
-  expect(progressOf('Job type:         None')).toBeUndefined();
+  expect(jobBytes('File processed:   512.000 KiB\nFile total:       2.000 MiB')).toEqual({
+    done: 512 * 1024,
+    total: 2 * 1024 ** 2,
+  });
+  expect(jobBytes('Job type:         None')).toBeUndefined();
 });
 
 it('takes a reachable address, IPv4 first', () => {
@@ -24,7 +27,9 @@ it('takes a reachable address, IPv4 first', () => {
 });
 
 it('names disks in a backup job as text, whatever they hold', () => {
-  expect(backupXml([{ target: 'vda', to: "/a'b&c" }], ['sdb'])).toContain("file='/a&apos;b&amp;c'");
+  const xml = pushXml({ disks: [{ target: 'vda', to: "/a'b&c" }], excluded: ['sdb'], since: 'a<b' });
+  expect(xml).toContain("file='/a&apos;b&amp;c'");
+  expect(xml).toContain('<incremental>a&lt;b</incremental>');
 });
 
 it('reads domstats', () => {

@@ -21,7 +21,12 @@ const sourceChanged = (what: string): OffshootError =>
     retryable: true,
   });
 
-async function needStopped(virsh: Virsh, stopped: Stopped | undefined, signal: AbortSignal): Promise<void> {
+/** Throws `source-missing`, or `source-changed` when it runs. */
+export async function needStopped(
+  virsh: Virsh,
+  stopped: Stopped | undefined,
+  signal: AbortSignal,
+): Promise<void> {
   if (!stopped) return;
   const state = await virsh.state(stopped.uuid, signal);
   if (state === undefined)
@@ -32,20 +37,26 @@ async function needStopped(virsh: Virsh, stopped: Stopped | undefined, signal: A
   if (state !== 'stopped') throw sourceChanged(`The source ${stopped.name} was started meanwhile`);
 }
 
+/** Throws `source-missing` or `source-changed` unless the files are as they were when they were looked at. */
+export async function needUnchanged(
+  shell: Shell,
+  target: string,
+  expects: CopyDiskStep['expects'],
+): Promise<void> {
+  for (const { path, modifiedMs, size } of expects) {
+    const stat = await shell.stat(path);
+    if (!stat)
+      throw new OffshootError('source-missing', {
+        publicMessage: `A file of the source is gone: ${path}.`,
+        remedy: 'Choose another source.',
+      });
+    if (stat.modifiedMs !== modifiedMs || stat.size !== size)
+      throw sourceChanged(`Disk ${target} of the source was written to meanwhile`);
+  }
+}
+
 export function copyDiskStep(shell: Shell, virsh: Virsh, host: HostReader): StepHandler<CopyDiskStep> {
   const modes = ioModes();
-  const needUnchanged = async (step: CopyDiskStep): Promise<void> => {
-    for (const { path, modifiedMs, size } of step.expects) {
-      const stat = await shell.stat(path);
-      if (!stat)
-        throw new OffshootError('source-missing', {
-          publicMessage: `A file of the source is gone: ${path}.`,
-          remedy: 'Choose another source.',
-        });
-      if (stat.modifiedMs !== modifiedMs || stat.size !== size)
-        throw sourceChanged(`Disk ${step.target} of the source was written to meanwhile`);
-    }
-  };
   const copy = async (
     step: CopyDiskStep,
     context: StepContext,
@@ -76,7 +87,7 @@ export function copyDiskStep(shell: Shell, virsh: Virsh, host: HostReader): Step
         report({ doneBytes: 0, totalBytes: total });
         if (!(await shell.stat(step.to))) {
           await needStopped(virsh, step.stopped, signal);
-          await needUnchanged(step);
+          await needUnchanged(shell, step.target, step.expects);
           const began = performance.now();
           const used = await copy(step, context, (done) =>
             report({ doneBytes: Math.min(done, total), totalBytes: total }),
@@ -84,7 +95,7 @@ export function copyDiskStep(shell: Shell, virsh: Virsh, host: HostReader): Step
           const rate = total / ((performance.now() - began) / 1000);
           // Only a copy of a source that stood still all the time gets the disk's name.
           await needStopped(virsh, step.stopped, signal);
-          await needUnchanged(step);
+          await needUnchanged(shell, step.target, step.expects);
           await shell.rename(partial(step.to), step.to);
           if (used !== undefined && total >= TELLING) {
             modes.measured(used, rate);

@@ -1,0 +1,111 @@
+/** Looks at a full clone and its source for a refresh, a restore or a deletion. Changes nothing. */
+import { storedIn } from '../../disks/layers.ts';
+import { readChain } from '../../disks/chain.ts';
+import type { Generations } from '../../contract.ts';
+import type { GuestRef, OperationRequest } from '../../driver.ts';
+import { OffshootError } from '../../errors.ts';
+import { readDomain } from './domain-read.ts';
+import { copiedDisks, inspectGuest, snapshotsOf } from './inspect-guest.ts';
+import type { Reader } from './inspect.ts';
+import { readRecord, recordsOf } from './records.ts';
+import type { CloneFacts, LibvirtFacts } from './types.ts';
+
+type Refresh = Extract<OperationRequest, { kind: 'refresh' }>;
+type Specific = Pick<Partial<LibvirtFacts>, 'source' | 'clone' | 'record' | 'records'>;
+
+export async function inspectRefresh(
+  reader: Reader,
+  request: Refresh,
+  signal: AbortSignal,
+): Promise<Specific> {
+  const { guest, source, generations } = request;
+  const [clone, from, records] = await Promise.all([
+    inspectClone(reader, guest, generations, signal),
+    inspectGuest(reader, source, signal),
+    recordsOf(reader.virsh, source, guest, signal),
+  ]);
+  const name = generations?.list.find((each) => each.number === generations.current)?.record;
+  const record =
+    name === undefined || from.state === 'stopped'
+      ? undefined
+      : await readRecord(
+          reader.virsh,
+          source,
+          name,
+          from.disks.map((disk) => disk.target),
+          signal,
+        );
+  return { clone, source: from, records, ...(record ? { record } : {}) };
+}
+
+/** The clone as it is: what the files say counts, the row only names where to look. */
+export async function inspectClone(
+  reader: Reader,
+  guest: GuestRef,
+  generations: Generations | undefined,
+  signal: AbortSignal,
+): Promise<CloneFacts> {
+  const { virsh, shell } = reader;
+  const [definition, state, snapshots] = await Promise.all([
+    virsh.maybe(['dumpxml', '--inactive', '--security-info', '--domain', guest.uuid], { signal }),
+    virsh.state(guest.uuid, signal),
+    snapshotsOf(virsh, guest, signal),
+  ]);
+  if (definition === undefined || state === undefined)
+    throw new OffshootError('not-found', {
+      publicMessage: `The host knows no guest ${guest.name} any more.`,
+      remedy: 'Reload the list of guests: it was removed by another hand.',
+    });
+  const disks = copiedDisks(readDomain(definition), guest.name);
+  const active: CloneFacts['active'] = {};
+  for (const disk of disks) {
+    const [file] = await readChain(
+      shell,
+      { path: disk.path, format: disk.format, label: `disk ${disk.target} of ${guest.name}` },
+      signal,
+    );
+    active[disk.target] = { path: disk.path, format: disk.format, virtualBytes: file?.virtualBytes ?? 0 };
+  }
+  const known = await Promise.all(
+    (generations?.list ?? []).map((generation) => chainsOf(reader, generation, signal)),
+  );
+  const ownBytes =
+    generations === undefined ? undefined : await written(reader, Object.values(active), signal);
+  return {
+    state,
+    definition,
+    active,
+    snapshots,
+    generations: known.flatMap((generation) => (generation ? [generation] : [])),
+    ...(ownBytes === undefined ? {} : { ownBytes }),
+  };
+}
+
+/** Undefined when it can't be put back to any more: one of its own files is gone. */
+async function chainsOf(
+  { shell }: Reader,
+  generation: Generations['list'][number],
+  signal: AbortSignal,
+): Promise<CloneFacts['generations'][number] | undefined> {
+  const chains: CloneFacts['generations'][number]['chains'] = {};
+  for (const { target, own } of generation.disks) {
+    if (!(await shell.stat(own))) return undefined;
+    const chain = await readChain(
+      shell,
+      { path: own, format: 'qcow2', label: `disk ${target} of generation ${generation.number}` },
+      signal,
+    );
+    chains[target] = chain.map(({ path, format }) => ({ path, format }));
+  }
+  return { number: generation.number, chains };
+}
+
+async function written(
+  { shell }: Reader,
+  files: readonly { path: string }[],
+  signal: AbortSignal,
+): Promise<number> {
+  let sum = 0;
+  for (const { path } of files) sum += await storedIn(shell, path, signal);
+  return sum;
+}

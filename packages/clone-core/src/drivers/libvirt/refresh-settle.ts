@@ -1,0 +1,79 @@
+/** Which generations stay after a refresh. Pure. */
+import type { Generation, Generations } from '../../contract.ts';
+import type { OperationRequest } from '../../driver.ts';
+import { activeOf } from './generations.ts';
+import { settle, type DiskGeneration } from './settle.ts';
+import type { CloneFacts, SettleAction } from './types.ts';
+
+type Refresh = Extract<OperationRequest, { kind: 'refresh' }>;
+
+/** The list afterwards, and what has to happen to the files for it. */
+export function settleAll(
+  { options, owned }: Refresh,
+  clone: CloneFacts,
+  after: Generations,
+): { generations: Generations; actions: SettleAction[]; removes: string[] } {
+  const earlier = after.list.filter((each) => each.number !== after.current && !each.kept);
+  const previous = earlier.toSorted((a, b) => b.number - a.number).slice(0, options.keepPrevious);
+  const retained = new Set(
+    [...previous, ...after.list.filter((each) => each.kept || each.number === after.current)].map(
+      (each) => each.number,
+    ),
+  );
+  const files = new Set([
+    ...owned,
+    ...after.list.flatMap(({ disks }) => disks.flatMap((disk) => [disk.layer, disk.own])),
+  ]);
+  const actions: SettleAction[] = [];
+  const layers = new Map<string, Map<number, string>>();
+  const before = new Map(clone.generations.map((each) => [each.number, each.chains]));
+  for (const { target } of after.list.at(-1)?.disks ?? []) {
+    const disks: DiskGeneration[] = after.list.map((generation) => {
+      const own = generation.disks.find((disk) => disk.target === target);
+      const chain = before.get(generation.number)?.[target];
+      const beneath = chain?.slice(1) ?? [];
+      return { number: generation.number, own: own?.own ?? '', below: chain ? beneath : [] };
+    });
+    const made = linkUp(disks, after, target, clone);
+    const settled = settle(made, retained, (path) => files.has(path));
+    actions.push(...settled.actions);
+    layers.set(target, settled.layers);
+  }
+  const list = after.list
+    .filter((each) => retained.has(each.number))
+    .map((each): Generation => ({
+      ...each,
+      disks: each.disks.map((disk) => ({
+        ...disk,
+        layer: layers.get(disk.target)?.get(each.number) ?? disk.layer,
+      })),
+    }));
+  return {
+    generations: { ...after, list },
+    actions,
+    removes: actions.map((action) => (action.do === 'remove' ? action.path : action.layer)),
+  };
+}
+
+/** Adds what will be there: the new layer on the current one, and a flat clone's file as a layer. */
+function linkUp(
+  disks: readonly DiskGeneration[],
+  after: Generations,
+  target: string,
+  clone: CloneFacts,
+): DiskGeneration[] {
+  const active = activeOf(clone, target);
+  const flatFile = { path: active.path, format: active.format };
+  const known = disks.map((disk) =>
+    disk.number === 0 && disk.below.length === 0 ? { ...disk, below: [flatFile] } : disk,
+  );
+  const now = known.find((disk) => disk.own === active.path) ?? known.find((disk) => disk.number === 0);
+  const made = after.list
+    .find((each) => each.number === after.current)
+    ?.disks.find((disk) => disk.target === target);
+  return known.map((disk) =>
+    disk.number === after.current
+      ? { ...disk, below: [{ path: made?.layer ?? '', format: 'qcow2' }, ...(now?.below ?? [])] }
+      : disk,
+  );
+}

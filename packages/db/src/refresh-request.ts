@@ -1,0 +1,97 @@
+/** Asking to bring a full clone up to date with its source, or to put it back. */
+import { refreshOptionsSchema, type RefreshOptions } from '@offshoot/clone-core/contract';
+import { OffshootError } from '@offshoot/clone-core/errors';
+import { ask, type Asked } from './ask.ts';
+import type { Db } from './client.ts';
+import { lockGuest, refuseIfBusy } from './guest-lock.ts';
+import {
+  idleGuest,
+  makeGuestOperation,
+  operation,
+  parseOrRefuse,
+  refuseIfMissing,
+  type Made,
+} from './guest-requests.ts';
+import type { Tx } from './transaction.ts';
+import type { BatchResult, StoredRequest } from './types.ts';
+
+type StoredRefresh = Extract<StoredRequest, { kind: 'refresh' }>;
+
+/** What is stored for a refresh; also what its preview is asked with. Throws `invalid-input`. */
+export const refreshRequest = (options: unknown): StoredRefresh => ({
+  kind: 'refresh',
+  options: parseOrRefuse(refreshOptionsSchema, options),
+});
+
+/** The rows of one refresh, inside the asker's transaction. Also used to ask again for one that failed. */
+export async function makeRefresh(
+  tx: Tx,
+  guestId: string,
+  request: StoredRefresh,
+  agreedFingerprint: string | null,
+): Made {
+  const guest = await idleGuest(tx, guestId);
+  refuseIfMissing(guest);
+  await lockSource(tx, guestId, guest.name);
+  return {
+    operations: [
+      {
+        ...operation({ hostId: guest.hostId, guestId, title: guest.name, request, lane: 'bulk' }),
+        agreedFingerprint,
+      },
+    ],
+  };
+}
+
+/** Locks the source's row shared: it can't be deleted or stopped while it is read. */
+async function lockSource(tx: Tx, guestId: string, name: string): Promise<void> {
+  const { rows } = await tx.query<{
+    mode: string | null;
+    sourceGuestId: string | null;
+    sourceName: string | null;
+  }>('SELECT "mode", "sourceGuestId", "sourceName" FROM "guest" WHERE "id" = $1', [guestId]);
+  const row = rows[0];
+  if (row?.mode !== 'full')
+    throw new OffshootError('unavailable-mode', {
+      publicMessage: `“${name}” is not a full clone, so there is nothing to bring up to date.`,
+      remedy:
+        row?.mode === 'linked'
+          ? 'Reset it to its base, or make a linked clone of a newer version.'
+          : 'Make a full clone of it, and refresh that.',
+      field: 'guestId',
+    });
+  if (row.sourceGuestId === null)
+    throw new OffshootError('source-missing', {
+      publicMessage: row.sourceName
+        ? `The source of “${name}”, ${row.sourceName}, is no guest that is there now.`
+        : `“${name}” has no source any more.`,
+      remedy: 'Clone another guest.',
+      field: 'guestId',
+    });
+  const source = await lockGuest(tx, row.sourceGuestId, 'shared');
+  refuseIfMissing(source);
+  await refuseIfBusy(tx, source, { alsoAsSource: false });
+}
+
+/**
+ * Asks for a refresh. Throws `busy`, `not-found`, `source-missing`, `unavailable-mode` for what is no full clone, and
+ * `invalid-input`.
+ */
+export function requestRefresh(
+  db: Db,
+  asked: Asked & { guestId: string; options: RefreshOptions; agreedFingerprint?: string },
+): Promise<BatchResult> {
+  const request = refreshRequest(asked.options);
+  const agreed = asked.agreedFingerprint ?? null;
+  return ask(db, asked, { guestId: asked.guestId, request, agreed }, (tx) =>
+    makeRefresh(tx, asked.guestId, request, agreed),
+  );
+}
+
+/** Puts a refreshed clone back to one of its earlier states. Throws `busy`, `not-found`, `source-missing`. */
+export function requestRestore(db: Db, asked: Asked & { guestId: string; to: number }): Promise<BatchResult> {
+  const request = { kind: 'restore', to: asked.to } as const;
+  return ask(db, asked, { guestId: asked.guestId, request }, (tx) =>
+    makeGuestOperation(tx, asked.guestId, request),
+  );
+}
