@@ -63,7 +63,7 @@ test('a copy that is cancelled leaves nothing, and says what was undone', async 
 
 test('three at once are watched as one', async ({ page }) => {
   const name = newName('batch');
-  await clone(page, { source: 'sample', kind: 'Linked', name: `${name}-{01..09}`, count: 3, start: false });
+  await clone(page, { source: 'sample', kind: 'Linked', name: `${name}-{01..03}`, start: false });
   await expect(page).toHaveURL(/\/operations\/batch\//);
   await expect(page.getByRole('heading', { level: 1, name: 'Clone 3 guests' })).toBeVisible();
   await expect(page.getByText('3 of 3 finished')).toBeVisible({ timeout: 30_000 });

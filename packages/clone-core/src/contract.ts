@@ -6,7 +6,14 @@ import { z } from 'zod';
 import { guestNameSchema, MAX_COUNT } from './names.ts';
 import type { PublicError } from './errors.ts';
 
-export { expandNames, guestNameSchema, MAX_COUNT, MAX_NAME_LENGTH, type NameExpansion } from './names.ts';
+export {
+  expandNames,
+  guestNameSchema,
+  MAX_COUNT,
+  MAX_NAME_LENGTH,
+  rangeSize,
+  type NameExpansion,
+} from './names.ts';
 export type { ErrorCode, PublicError } from './errors.ts';
 
 export const hypervisorKinds = ['libvirt', 'simulated'] as const;

@@ -25,6 +25,15 @@ export interface NameExpansion {
   problem?: string;
 }
 
+const RANGE = /\{(\d{1,6})\.\.(\d{1,6})\}/;
+
+/** How many names the pattern's range holds: 30 for `web-{01..30}`. Undefined without a range, or when it runs backwards. */
+export function rangeSize(pattern: string): number | undefined {
+  const [, from, to] = RANGE.exec(pattern) ?? [];
+  if (from === undefined || to === undefined || Number(to) < Number(from)) return undefined;
+  return Number(to) - Number(from) + 1;
+}
+
 /**
  * Expands a pattern into `count` names. `web-{01..30}` counts from 01 with its width; a name without a range gets
  * `-1`, `-2`, … when count > 1 (padded to the width of count). With a range, `count` decides how many are taken
@@ -34,7 +43,7 @@ export function expandNames(pattern: string, count: number): NameExpansion {
   if (!Number.isInteger(count) || count < 1) return { names: [], problem: 'Make at least 1.' };
   if (count > MAX_COUNT) return { names: [], problem: `At most ${MAX_COUNT} guests in one request.` };
   const text = pattern.trim();
-  const range = /\{(\d{1,6})\.\.(\d{1,6})\}/.exec(text);
+  const range = RANGE.exec(text);
   let names: string[];
   if (range) {
     const [whole, from = '', to = ''] = range;

@@ -5,6 +5,7 @@ import {
   namesInShort,
   readForm,
   suggestName,
+  typePattern,
 } from '../../src/components/clone/form.ts';
 
 const source = { type: 'guest', id: '018f0000-0000-7000-8000-000000000000' } as const;
@@ -17,6 +18,16 @@ describe('the New clone form', () => {
     const read = readForm({ ...emptyForm, source, pattern: 'web-{01..30}', count: 30 });
     expect(read.request?.names).toHaveLength(30);
     expect(namesInShort(read.names)).toBe('web-01, web-02, web-03 … web-30');
+  });
+  it('a range that is typed says how many, until another number is asked for', () => {
+    const ranged = typePattern(emptyForm, 'web-{01..30}');
+    expect(ranged).toEqual({ pattern: 'web-{01..30}', count: 30 });
+    expect(readForm({ ...emptyForm, ...ranged, source }).request?.names).toHaveLength(30);
+    expect(typePattern({ ...ranged, count: 7 }, 'lab-{01..30}').count).toBe(7);
+    expect(typePattern(ranged, 'lab-{01..12}').count).toBe(12);
+    expect(typePattern(ranged, 'web-').count).toBe(1);
+    expect(typePattern({ pattern: 'web', count: 5 }, 'webs').count).toBe(5);
+    expect(typePattern(emptyForm, 'web-{30..1}').count).toBe(1);
   });
   it.each(['a b', 'a/b', '$(x)', 'é', '<x>', 'a..b', 'x'.repeat(64)])('names the field for %s', (pattern) => {
     const read = readForm({ ...emptyForm, source, pattern });

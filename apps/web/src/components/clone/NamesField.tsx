@@ -2,7 +2,7 @@
 
 import { Grid, NumberInput, Text, TextInput } from '@mantine/core';
 import { MAX_COUNT } from '@offshoot/clone-core/contract';
-import { namesInShort, type CloneForm, type ReadForm } from './form.ts';
+import { namesInShort, typePattern, type CloneForm, type ReadForm } from './form.ts';
 
 /** A pattern and how many; below them the names that come of it. */
 export function NamesField({
@@ -24,7 +24,7 @@ export function NamesField({
             label={form.count === '' || form.count <= 1 ? 'Name' : 'Names'}
             labelProps={{ fw: 600 }}
             value={form.pattern}
-            onChange={(event) => onChange({ pattern: event.currentTarget.value })}
+            onChange={(event) => onChange(typePattern(form, event.currentTarget.value))}
             error={wrong ?? read.problems.pattern}
             placeholder="web-{01..30}"
             autoComplete="off"

@@ -69,7 +69,7 @@ function Content({ preview, dim }: { preview: ClonePreview; dim: boolean }) {
   return (
     <Stack gap="sm" opacity={dim ? 0.6 : 1}>
       <Text size="sm" fw={600}>
-        {count === 1 ? each.summary : `${count} × ${each.summary}`}
+        {count === 1 ? each.summary : `${each.summary}, and ${count - 1} more like it`}
       </Text>
       <Group gap="xl" wrap="nowrap">
         <Figure name="Moves" value={formatBytes(total.moveBytes)} />

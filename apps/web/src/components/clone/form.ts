@@ -2,6 +2,7 @@
 import {
   expandNames,
   guestNameSchema,
+  rangeSize,
   type CloneMode,
   type CloneRequest,
   type Source,
@@ -47,6 +48,16 @@ export interface ReadForm {
   problems: FormProblems;
   /** Set when nothing is wrong. */
   request: CloneRequest | undefined;
+}
+
+/** What typing a pattern changes: a range says how many; without one it is one again, unless another number was typed. */
+export function typePattern(
+  form: Pick<CloneForm, 'pattern' | 'count'>,
+  pattern: string,
+): Pick<CloneForm, 'pattern' | 'count'> {
+  const [before, now] = [rangeSize(form.pattern), rangeSize(pattern)];
+  if (now !== undefined) return { pattern, count: now === before ? form.count : now };
+  return { pattern, count: before !== undefined && form.count === before ? 1 : form.count };
 }
 
 /** Reads the form. Problems are for fields that hold something wrong; an untouched empty one only keeps the request away. */
