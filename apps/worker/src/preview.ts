@@ -15,6 +15,7 @@ import { OffshootError } from '@offshoot/clone-core/errors';
 import type { AnyDriver } from '@offshoot/clone-core/drivers';
 import type { Db } from '@offshoot/db/client';
 import { resolveRequest, resolveSource, viewOf } from '@offshoot/db/operations';
+import { needsBase } from '@offshoot/db/types';
 import { randomIds } from './ids.ts';
 
 /** Plans a change to a guest. Throws as `Driver.inspect` and `Driver.plan` do. */
@@ -32,8 +33,8 @@ export async function previewGuest(
 type CloneOperation = Extract<OperationRequest, { kind: 'clone' }>;
 
 /**
- * Plans the request's first guest (the others differ only in names, UUIDs and MACs) and, for linked clones of a guest,
- * the capture that goes before. @throws OffshootError as `Driver.inspect` and `Driver.plan` do.
+ * Plans the request's first guest (the others differ only in names, UUIDs and MACs) and, for clones of a guest that stand
+ * on a base, the capture that goes before. @throws OffshootError as `Driver.inspect` and `Driver.plan` do.
  */
 export async function previewClone(
   db: Db,
@@ -120,10 +121,32 @@ async function capturePlan(
   mode: CloneMode,
   signal: AbortSignal,
 ): Promise<PlanView | undefined> {
-  if (source.type !== 'guest' || mode !== 'linked') return undefined;
-  const request: OperationRequest = { kind: 'capture', guest: source.guest, label: source.guest.name };
+  if (source.type !== 'guest' || !needsBase(mode)) return undefined;
+  const request: OperationRequest = {
+    kind: 'capture',
+    guest: source.guest,
+    label: source.guest.name,
+    ...(mode === 'memory' ? { memory: true } : {}),
+  };
   return viewOf(driver.plan(request, await driver.inspect(request, signal), randomIds));
 }
+
+const explanations: Readonly<Record<CloneMode, Readonly<Record<DriverSource['type'], string>>>> = {
+  full: {
+    guest: 'An independent copy that shares nothing with its source.',
+    base: 'An independent copy that shares nothing with its source.',
+  },
+  linked: {
+    guest:
+      'The source’s disks are captured once into an immutable base; each clone then shares its unchanged blocks.',
+    base: 'Shares unchanged blocks with the template; takes space only for what it changes.',
+  },
+  memory: {
+    guest:
+      'Goes on where the source is now, without a boot: what runs in it runs in the clone. The source stands still for a moment.',
+    base: 'Goes on where the template was saved, without a boot: what ran in it runs in the clone.',
+  },
+};
 
 function modeChoice(
   mode: CloneMode,
@@ -135,13 +158,7 @@ function modeChoice(
       plan === undefined ? 'Not offered here.' : [plan.publicMessage, plan.remedy].filter(Boolean).join(' ');
     return { mode, available: false, explanation: why };
   }
-  const explanation =
-    mode === 'full'
-      ? 'An independent copy that shares nothing with its source.'
-      : source.type === 'base'
-        ? 'Shares unchanged blocks with the template; takes space only for what it changes.'
-        : 'The source’s disks are captured once into an immutable base; each clone then shares its unchanged blocks.';
-  return { mode, available: true, explanation };
+  return { mode, available: true, explanation: explanations[mode][source.type] };
 }
 
 function total(each: PlanView, count: number, capture: PlanView | undefined): Estimates {

@@ -3,6 +3,7 @@ import { eventLatency } from './event-latency.ts';
 import { fullClone } from './full-clone.ts';
 import { fullCloneReflink } from './full-clone-reflink.ts';
 import { linked30, linkedOne } from './linked.ts';
+import { memoryClone } from './memory-clone.ts';
 import { reset } from './reset.ts';
 import { subscribers1000 } from './subscribers.ts';
 
@@ -13,6 +14,7 @@ export const benches: readonly Bench[] = [
   linked30,
   linkedOne,
   reset,
+  memoryClone,
   eventLatency,
   subscribers1000,
 ];

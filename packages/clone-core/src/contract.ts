@@ -19,7 +19,8 @@ export type { ErrorCode, PublicError } from './errors.ts';
 export const hypervisorKinds = ['libvirt', 'simulated'] as const;
 export type HypervisorKind = (typeof hypervisorKinds)[number];
 
-export const cloneModes = ['full', 'linked'] as const;
+/** `memory`: the clone goes on where its running source, or a warm template, is. */
+export const cloneModes = ['full', 'linked', 'memory'] as const;
 export type CloneMode = (typeof cloneModes)[number];
 
 export const guestStates = ['creating', 'stopped', 'running', 'paused', 'deleting', 'missing'] as const;
@@ -308,6 +309,8 @@ export interface OperationResult {
   strategy?: string;
   /** Milliseconds from start of the guest to the agent's first answer. */
   agentMs?: number;
+  /** Milliseconds that a running source stood still, at most. */
+  pauseMs?: number;
   address?: string;
   /** For capture/import: where the base is and what it is. */
   base?: CapturedBase;
@@ -378,6 +381,24 @@ export interface CapturedBase {
   disks: BaseDisk[];
   /** Path of the kept NVRAM file, for UEFI. */
   nvramPath?: string;
+  /** What ran in the guest when its disks were taken; without it a clone boots. */
+  memory?: MemoryPoint;
+}
+
+/** RAM and devices of a running guest, of the same instant as the disks of its base. */
+export interface MemoryPoint {
+  path: string;
+  /** sha256 of the file, hex. */
+  digest: string;
+  /** Size of the file. */
+  bytes: number;
+  /** The guest's memory: what every clone needs. */
+  memoryBytes: number;
+  takenAt: string;
+  /** Accelerator and processor it was taken on: it goes on only on the same. */
+  madeOn: string;
+  /** What the driver needs to go on from it, as the driver wrote it. */
+  resume: string;
 }
 
 export interface BaseDisk {

@@ -33,9 +33,10 @@ export type DriverSource =
 
 /** One unit of work for one guest (or base), as a driver understands it. Pure JSON. */
 export type OperationRequest =
-  /** `linked` of a guest is planned for its preview only: what runs names the base that a capture made before. */
+  /** `linked` or `memory` of a guest is planned for its preview only: what runs names the base that a capture made before. */
   | { kind: 'clone'; source: DriverSource; mode: CloneMode; name: string; options: CloneOptions }
-  | { kind: 'capture'; guest: GuestRef; label: string }
+  /** `memory`: with what runs in it, at the same instant. */
+  | { kind: 'capture'; guest: GuestRef; label: string; memory?: boolean }
   | {
       kind: 'import';
       imagePath: string;

@@ -40,10 +40,10 @@ export async function recordBase(
   const sum = (of: (disk: BaseDisk) => number): number =>
     base.disks.reduce((total, disk) => total + of(disk), 0);
   const { rows } = await tx.query<{ id: string }>(
-    `INSERT INTO "base" ("id", "hostId", "digest", "definition", "disks", "nvramPath", "virtualBytes", "allocatedBytes")
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    `INSERT INTO "base" ("id", "hostId", "digest", "definition", "disks", "nvramPath", "virtualBytes", "allocatedBytes", "memory")
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
      ON CONFLICT ("hostId", "digest") DO UPDATE SET "definition" = EXCLUDED."definition", "disks" = EXCLUDED."disks",
-       "nvramPath" = EXCLUDED."nvramPath" RETURNING "id"`,
+       "nvramPath" = EXCLUDED."nvramPath", "memory" = EXCLUDED."memory" RETURNING "id"`,
     [
       newId(),
       hostId,
@@ -53,6 +53,7 @@ export async function recordBase(
       base.nvramPath ?? null,
       sum((disk) => disk.virtualBytes),
       sum((disk) => disk.allocatedBytes),
+      base.memory === undefined ? null : JSON.stringify(base.memory),
     ],
   );
   const baseId = rows[0]?.id;

@@ -1,11 +1,11 @@
 /** Asking for clones: reserves the names, protects the base, orders a capture first where one is needed. */
-import { cloneRequestSchema, type CloneRequest } from '@offshoot/clone-core/contract';
+import { cloneRequestSchema, type CloneMode, type CloneRequest } from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import { ask, inventoryEvent, type Asked, type NewOperation } from './ask.ts';
 import type { Db } from './client.ts';
 import { lockGuest, refuseIfBusy } from './guest-lock.ts';
 import { newId, type Tx } from './transaction.ts';
-import type { BatchResult } from './types.ts';
+import { needsBase, type BatchResult } from './types.ts';
 
 interface ResolvedSource {
   hostId: string;
@@ -18,8 +18,8 @@ interface ResolvedSource {
 }
 
 /**
- * Asks for N clones in one batch. Reserves their names (`name-taken` with field `names.3`). A linked clone of a guest
- * gets a capture before it; the clones wait for that. Throws `not-found` when the source is gone, `busy` when
+ * Asks for N clones in one batch. Reserves their names (`name-taken` with field `names.3`). A linked or memory clone of
+ * a guest gets a capture before it; the clones wait for that. Throws `not-found` when the source is gone, `busy` when
  * something else is being done with it, `invalid-input` for a malformed request.
  */
 export async function requestClone(
@@ -58,8 +58,8 @@ export async function makeClones(
       : await templateSource(tx, request.source.versionId);
   const guestIds = await reserve(tx, userId, request, source);
   const capture =
-    request.mode === 'linked' && source.guestId !== null
-      ? captureFirst(source, source.guestId, agreedFingerprint)
+    needsBase(request.mode) && source.guestId !== null
+      ? captureFirst(source, source.guestId, request.mode, agreedFingerprint)
       : undefined;
   const clones = request.names.map((name, index): NewOperation => ({
     id: newId(),
@@ -83,6 +83,7 @@ export async function makeClones(
 function captureFirst(
   source: ResolvedSource,
   guestId: string,
+  mode: CloneMode,
   agreedFingerprint: string | null,
 ): NewOperation {
   return {
@@ -94,7 +95,7 @@ function captureFirst(
     guestId,
     title: source.label,
     afterId: null,
-    request: { kind: 'capture', guestId },
+    request: { kind: 'capture', guestId, ...(mode === 'memory' ? { memory: true } : {}) },
     agreedFingerprint,
   };
 }
@@ -104,7 +105,7 @@ async function guestSource(tx: Tx, request: CloneRequest): Promise<ResolvedSourc
   const guest = await lockGuest(
     tx,
     request.source.id,
-    request.mode === 'linked' ? 'exclusive' : 'shared',
+    needsBase(request.mode) ? 'exclusive' : 'shared',
     'source.id',
   );
   if (guest.state === 'missing' || guest.uuid === null) {
@@ -114,7 +115,7 @@ async function guestSource(tx: Tx, request: CloneRequest): Promise<ResolvedSourc
       field: 'source.id',
     });
   }
-  await refuseIfBusy(tx, guest, { alsoAsSource: request.mode === 'linked' });
+  await refuseIfBusy(tx, guest, { alsoAsSource: needsBase(request.mode) });
   return {
     hostId: guest.hostId,
     label: guest.name,
@@ -174,7 +175,7 @@ async function reserve(
       source.guestId,
       source.label,
       source.templateVersionId,
-      request.mode === 'linked' ? source.baseId : null,
+      needsBase(request.mode) ? source.baseId : null,
       userId,
     ],
   );

@@ -112,10 +112,10 @@ export async function wakeFollowers(
   );
   const guestIds = rows.flatMap((row) => (row.guestId === null ? [] : [row.guestId]));
   if (baseId !== null && guestIds.length > 0) {
-    await tx.query(`UPDATE "guest" SET "baseId" = $2 WHERE "id" = ANY($1::uuid[]) AND "mode" = 'linked'`, [
-      guestIds,
-      baseId,
-    ]);
+    await tx.query(
+      `UPDATE "guest" SET "baseId" = $2 WHERE "id" = ANY($1::uuid[]) AND "mode" IN ('linked', 'memory')`,
+      [guestIds, baseId],
+    );
   }
   return {
     jobs: rows

@@ -53,7 +53,9 @@ function refuseIfNotLinked(guest: LockedGuest): void {
       ? 'is a full clone: it stands on nothing that it could be put back to'
       : guest.mode === null
         ? 'was not cloned by Offshoot, so there is no state to put it back to'
-        : 'stands on no base any more that it could be put back to';
+        : guest.mode === 'memory'
+          ? 'went on from the memory of its source; its disks alone are no state that it could be put back to'
+          : 'stands on no base any more that it could be put back to';
   throw new OffshootError('unavailable-mode', {
     publicMessage: `“${guest.name}” ${why}.`,
     remedy: 'Make a linked clone of its source, and use that instead.',
@@ -190,10 +192,13 @@ async function makeVerify(
   };
 }
 
-/** Freezes a guest into a template version; without `template` into the hidden base of its linked clones. */
+/**
+ * Freezes a guest into a template version; without `template` into the hidden base of its linked clones. `memory`: with
+ * what runs in it.
+ */
 export function requestCapture(
   db: Db,
-  asked: Asked & { guestId: string; template?: CaptureTemplate },
+  asked: Asked & { guestId: string; template?: CaptureTemplate; memory?: boolean },
 ): Promise<BatchResult> {
   const template =
     asked.template === undefined ? undefined : parseOrRefuse(captureTemplateSchema, asked.template);
@@ -201,6 +206,7 @@ export function requestCapture(
     kind: 'capture',
     guestId: asked.guestId,
     ...(template ? { template } : {}),
+    ...(asked.memory === true ? { memory: true } : {}),
   };
   return ask(db, asked, { request }, (tx) => makeGuestOperation(tx, asked.guestId, request));
 }

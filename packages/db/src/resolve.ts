@@ -1,5 +1,5 @@
 /** From what is stored to what a driver understands. Reads only. */
-import type { CapturedBase, CloneRequest, Generations } from '@offshoot/clone-core/contract';
+import type { CapturedBase, CloneRequest, Generations, MemoryPoint } from '@offshoot/clone-core/contract';
 import type { DriverSource, GuestRef, OperationRequest } from '@offshoot/clone-core/driver';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import type { Claim } from './claims.ts';
@@ -7,6 +7,7 @@ import { counterpartOf, type Counterpart } from './counterpart.ts';
 import type { Db } from './client.ts';
 import { refuseIfStoodOn, standingOn } from './guest-requests.ts';
 import { persistently } from './transaction.ts';
+import { needsBase } from './types.ts';
 
 /** The driver's request for a claimed operation. Throws `source-missing` or `not-found` when rows are gone. */
 export function resolveRequest(
@@ -26,7 +27,7 @@ async function resolve(
       return {
         kind: 'clone',
         source:
-          request.source.type === 'guest' && request.mode === 'linked'
+          request.source.type === 'guest' && needsBase(request.mode)
             ? await frozenSource(db, held.guestId)
             : await resolveSource(db, request.source),
         mode: request.mode,
@@ -35,7 +36,8 @@ async function resolve(
       };
     case 'capture': {
       const guest = await guestRef(db, request.guestId);
-      return { kind: 'capture', guest, label: request.template?.name ?? guest.name };
+      const label = request.template?.name ?? guest.name;
+      return { kind: 'capture', guest, label, ...(request.memory ? { memory: true } : {}) };
     }
     case 'import': {
       const { imagePath, template, osName, vcpus, memoryMiB, firmware, network } = request;
@@ -256,16 +258,15 @@ async function guestRef(db: Db, guestId: string | null): Promise<GuestRef> {
 }
 
 async function baseById(db: Db, baseId: string): Promise<CapturedBase> {
-  const { rows } = await db.pool.query<Omit<CapturedBase, 'nvramPath'> & { nvramPath: string | null }>(
-    'SELECT "digest", "definition", "disks", "nvramPath" FROM "base" WHERE "id" = $1',
-    [baseId],
-  );
+  const { rows } = await db.pool.query<
+    Omit<CapturedBase, 'nvramPath' | 'memory'> & { nvramPath: string | null; memory: MemoryPoint | null }
+  >('SELECT "digest", "definition", "disks", "nvramPath", "memory" FROM "base" WHERE "id" = $1', [baseId]);
   const row = rows[0];
   if (!row)
     throw new OffshootError('not-found', {
       publicMessage: 'That base does not exist any more.',
       remedy: 'Reload the list.',
     });
-  const { nvramPath, ...base } = row;
-  return { ...base, ...(nvramPath === null ? {} : { nvramPath }) };
+  const { nvramPath, memory, ...base } = row;
+  return { ...base, ...(nvramPath === null ? {} : { nvramPath }), ...(memory === null ? {} : { memory }) };
 }

@@ -8,6 +8,7 @@ import {
   refreshOptionsSchema,
   sourceSchema,
   verifyDepths,
+  type CloneMode,
   type Lane,
 } from '@offshoot/clone-core/contract';
 import { z } from 'zod';
@@ -19,6 +20,9 @@ export const captureTemplateSchema = z.strictObject({
 /** Catalog entry that a capture makes, or adds a version to. */
 export type CaptureTemplate = z.infer<typeof captureTemplateSchema>;
 
+/** Clones of these modes stand on a base; of a guest it is captured first. */
+export const needsBase = (mode: CloneMode): boolean => mode === 'linked' || mode === 'memory';
+
 /** What is stored in `operation.request`: everything needed to perform the operation, or to ask for it again. */
 export const storedRequestSchema = z.discriminatedUnion('kind', [
   z.strictObject({
@@ -28,11 +32,13 @@ export const storedRequestSchema = z.discriminatedUnion('kind', [
     name: guestNameSchema,
     options: cloneOptionsSchema,
   }),
-  /** Without `template`: the hidden base of linked clones of that guest. */
+  /** Without `template`: the hidden base of linked or memory clones of that guest. */
   z.strictObject({
     kind: z.literal('capture'),
     guestId: z.uuid(),
     template: captureTemplateSchema.optional(),
+    /** With what runs in it. */
+    memory: z.boolean().optional(),
   }),
   z.strictObject({ kind: z.literal('import'), ...importRequestSchema.shape }),
   z.strictObject({

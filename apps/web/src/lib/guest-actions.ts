@@ -12,6 +12,8 @@ function whyNotNow({ state, busy }: Guest): string | null {
 /** Only a linked clone has a state to go back to without copying. */
 export function whyNoReset(guest: Guest): string | null {
   if (guest.mode === 'full') return 'A full clone stands on nothing that it could be put back to.';
+  if (guest.mode === 'memory')
+    return 'It went on from the memory of its source; its disks alone are no state to put it back to.';
   if (guest.mode === null) return 'It was not cloned by Offshoot.';
   if (guest.base === null) return 'It stands on no base that it could be put back to.';
   return whyNotNow(guest);

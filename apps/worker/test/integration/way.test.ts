@@ -38,6 +38,7 @@ describe('the whole way', () => {
       modes: [
         { mode: 'full', available: true },
         { mode: 'linked', available: true },
+        { mode: 'memory', available: false, explanation: expect.stringContaining('simulated') },
       ],
     });
     const batch = await clone(rig, 'full', ['web-1'], { source, agreedFingerprint: preview.fingerprint });

@@ -11,9 +11,14 @@ const kinds: readonly { mode: CloneMode; name: string; means: string }[] = [
     means: 'Ready at once, shares the blocks that don’t change with its source.',
   },
   { mode: 'full', name: 'Full', means: 'An independent copy of every block.' },
+  {
+    mode: 'memory',
+    name: 'With memory',
+    means: 'Goes on where the running source is now, without a boot.',
+  },
 ];
 
-/** Full or linked, each with what it means for this source, or why it can't be had. */
+/** The kinds of clones, each with what it means for this source, or why it can't be had. */
 export function KindField({
   value,
   modes,

@@ -34,12 +34,15 @@ export function OptionsFields({
   const host = useQuery(trpc.host.get.queryOptions(hostId === null ? skipToken : { id: hostId }));
   const networks = host.data?.facts?.networks ?? [];
   const number = (value: number | string): number | '' => (value === '' ? '' : Number(value));
+  const boots = form.mode !== 'memory';
+  const asSource = boots ? undefined : 'As the source: it goes on from its memory.';
   return (
     <Stack gap="sm">
       <Group gap="lg">
         <Checkbox
           label="Start it"
-          checked={form.start}
+          disabled={!boots}
+          checked={!boots || form.start}
           onChange={(event) => onChange({ start: event.currentTarget.checked })}
         />
         {form.mode === 'full' ? (
@@ -58,8 +61,8 @@ export function OptionsFields({
         ) : null}
         <Checkbox
           label="Wait until its agent answers"
-          disabled={!form.start}
-          checked={form.start && form.waitForAgent}
+          disabled={!boots || !form.start}
+          checked={!boots || (form.start && form.waitForAgent)}
           onChange={(event) => onChange({ waitForAgent: event.currentTarget.checked })}
         />
       </Group>
@@ -81,7 +84,9 @@ export function OptionsFields({
             <NumberInput
               label="Processors"
               placeholder="As the source"
-              value={form.vcpus}
+              value={boots ? form.vcpus : ''}
+              disabled={!boots}
+              description={asSource}
               onChange={(value) => onChange({ vcpus: number(value) })}
               error={problems.vcpus}
               allowDecimal={false}
@@ -92,7 +97,9 @@ export function OptionsFields({
             <NumberInput
               label="Memory (MiB)"
               placeholder="As the source"
-              value={form.memoryMiB}
+              value={boots ? form.memoryMiB : ''}
+              disabled={!boots}
+              description={asSource}
               onChange={(value) => onChange({ memoryMiB: number(value) })}
               error={problems.memoryMiB}
               allowDecimal={false}
@@ -115,7 +122,8 @@ export function OptionsFields({
             <Select
               label="TPM"
               allowDeselect={false}
-              value={form.tpm}
+              value={boots ? form.tpm : 'new'}
+              disabled={!boots}
               onChange={(tpm) => onChange({ tpm: tpm === 'copy' ? 'copy' : 'new' })}
               data={[
                 { value: 'new', label: 'A new, empty one' },

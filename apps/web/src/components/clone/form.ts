@@ -91,19 +91,21 @@ export const canRefresh = (form: Pick<CloneForm, 'mode' | 'source'>): boolean =>
   form.mode === 'full' && form.source?.type === 'guest';
 
 function requestOf(form: CloneForm, source: Source, names: string[]): CloneRequest {
+  // What goes on from memory runs already, and is as large as it was: these fields are not offered then.
+  const boots = form.mode !== 'memory';
   return {
     source,
     mode: form.mode,
     names,
     options: {
-      start: form.start,
-      waitForAgent: form.start && form.waitForAgent,
+      start: !boots || form.start,
+      waitForAgent: !boots || (form.start && form.waitForAgent),
       agentTimeoutSeconds: 180,
-      tpm: form.tpm,
+      tpm: boots ? form.tpm : 'new',
       verify: form.mode === 'full' && form.verify,
       refreshable: canRefresh(form) && form.refreshable,
-      ...(form.vcpus === '' ? {} : { vcpus: form.vcpus }),
-      ...(form.memoryMiB === '' ? {} : { memoryMiB: form.memoryMiB }),
+      ...(!boots || form.vcpus === '' ? {} : { vcpus: form.vcpus }),
+      ...(!boots || form.memoryMiB === '' ? {} : { memoryMiB: form.memoryMiB }),
       ...(form.network === null ? {} : { network: form.network }),
     },
   };

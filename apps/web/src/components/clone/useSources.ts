@@ -45,6 +45,7 @@ export function useSources(): {
           `v${version.number}`,
           template.osName,
           formatBytes(version.virtualBytes),
+          version.memory ? `warm, ${formatBytes(version.memory.memoryBytes)} of memory` : '',
           `on ${version.hostId}`,
         ]
           .filter(Boolean)

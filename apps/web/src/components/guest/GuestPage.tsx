@@ -224,7 +224,11 @@ function Size({ guest }: { guest: GuestView }) {
           'Source',
           <span key="s">
             <SourceLink source={guest.source} />{' '}
-            {guest.mode === null ? '' : `· ${modeWord(guest).toLowerCase()} clone`}
+            {guest.mode === null
+              ? ''
+              : guest.mode === 'memory'
+                ? '· clone with memory'
+                : `· ${modeWord(guest).toLowerCase()} clone`}
             {guest.mode === null && guest.clones === 0 ? null : (
               <>
                 {' · '}

@@ -4,6 +4,7 @@ import { DataTable, type DataTableColumn, type DataTableSortStatus } from 'manti
 import Link from 'next/link';
 import { useRouter } from 'next/navigation';
 import type { KeyboardEvent } from 'react';
+import type { CloneMode } from '@offshoot/clone-core/contract';
 import { formatBytes } from '../../lib/format.ts';
 import type { GuestView } from '../../server/views/guest.ts';
 import { GuestStateLabel } from '../display/State.tsx';
@@ -81,8 +82,14 @@ const columns: DataTableColumn<GuestView>[] = [
   },
 ];
 
+const modeWords: Readonly<Record<CloneMode, string>> = {
+  full: 'Full',
+  linked: 'Linked',
+  memory: 'With memory',
+};
+
 export const modeWord = (guest: Pick<GuestView, 'mode' | 'managed'>): string =>
-  guest.mode === null ? (guest.managed ? 'Made' : 'Found') : guest.mode === 'linked' ? 'Linked' : 'Full';
+  guest.mode === null ? (guest.managed ? 'Made' : 'Found') : modeWords[guest.mode];
 
 /** Arrows move, space selects, enter opens. */
 export function GuestTable({ guests, total, query, onQuery, selected, onSelect, fetching }: Props) {

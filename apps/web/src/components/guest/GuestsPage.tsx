@@ -2,7 +2,7 @@
 
 import { Box, Button, Group, Select, Text, TextInput } from '@mantine/core';
 import { useDebouncedValue, useMediaQuery } from '@mantine/hooks';
-import { guestStates } from '@offshoot/clone-core/contract';
+import { cloneModes, guestStates } from '@offshoot/clone-core/contract';
 import { IconPlayerPlay, IconPlayerStop, IconSearch, IconTrash } from '@tabler/icons-react';
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
 import Link from 'next/link';
@@ -21,6 +21,7 @@ export type GuestQuery = Exclude<Inputs['guest']['list'], void>;
 const modes = [
   { value: 'linked', label: 'Linked' },
   { value: 'full', label: 'Full' },
+  { value: 'memory', label: 'With memory' },
   { value: 'found', label: 'Not a clone' },
 ];
 
@@ -93,7 +94,7 @@ export function GuestsPage() {
           data={modes}
           value={query.mode ?? null}
           onChange={(value) =>
-            change({ mode: value === 'linked' || value === 'full' || value === 'found' ? value : null })
+            change({ mode: [...cloneModes, 'found' as const].find((mode) => mode === value) ?? null })
           }
         />
         {(hosts.data?.length ?? 0) > 1 ? (

@@ -1,6 +1,6 @@
 'use client';
 
-import { Alert, Button, Checkbox, Group, Modal, Stack, Text, TextInput } from '@mantine/core';
+import { Alert, Button, Checkbox, Group, Modal, Radio, Stack, Text, TextInput } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { useMutation, useQuery } from '@tanstack/react-query';
 import { useRouter } from 'next/navigation';
@@ -265,6 +265,8 @@ function Capture({ guest, onDone }: { guest: GuestView; onDone: () => void }) {
   const router = useRouter();
   const [idempotencyKey] = useIdempotencyKey();
   const [name, setName] = useState(`${guest.name}-template`);
+  const running = guest.state === 'running';
+  const [memory, setMemory] = useState(false);
   const capture = useMutation(
     trpc.operation.create.capture.mutationOptions({
       onSuccess: ({ operationIds }) => {
@@ -276,11 +278,27 @@ function Capture({ guest, onDone }: { guest: GuestView; onDone: () => void }) {
   return (
     <Stack gap="sm">
       <Text size="sm">
-        {guest.state === 'running'
+        {running
           ? 'Its disks are copied at one consistent moment; it keeps running.'
           : 'Its disks are copied; the guest stays as it is.'}{' '}
-        Linked clones of the template then share those blocks.
+        Clones of the template then share those blocks.
       </Text>
+      {running ? (
+        <Radio.Group
+          label="Clones of it"
+          value={memory ? 'memory' : 'disks'}
+          onChange={(value) => setMemory(value === 'memory')}
+        >
+          <Stack gap={8} mt={4}>
+            <Radio value="disks" label="boot" description="The template holds its disks." />
+            <Radio
+              value="memory"
+              label="go on with what runs in it now"
+              description={`A warm template: its memory${guest.memoryBytes === null ? '' : ` (${formatBytes(guest.memoryBytes)})`} is saved too, for which it stands still for a moment. Passwords and keys in memory are in it: make it of a guest whose users may share them.`}
+            />
+          </Stack>
+        </Radio.Group>
+      ) : null}
       <TextInput
         label="Template"
         description="A new name makes a template; an existing one gets a new version."
@@ -298,6 +316,7 @@ function Capture({ guest, onDone }: { guest: GuestView; onDone: () => void }) {
             idempotencyKey,
             guestId: guest.id,
             template: { name: name.trim(), description: '' },
+            ...(running && memory ? { memory: true } : {}),
           })
         }
       />

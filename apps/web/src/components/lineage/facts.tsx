@@ -21,6 +21,7 @@ export const edgeWords: Readonly<Record<LineageEdge, string>> = {
   'captured as': 'captured as',
   linked: 'linked',
   full: 'full copy',
+  memory: 'with memory',
 };
 
 export const kindWords: Readonly<Record<LineageNode['kind'], string>> = {

@@ -135,7 +135,11 @@ function Finished({ operation }: { operation: OperationView }) {
       </>,
     );
   if (result?.agentMs !== undefined)
-    facts.push(`Its agent answered ${formatDuration(result.agentMs / 1000)} after the start`);
+    facts.push(
+      result.strategy === 'memory'
+        ? `Its agent answered ${result.agentMs} ms after it went on`
+        : `Its agent answered ${formatDuration(result.agentMs / 1000)} after the start`,
+    );
   if (result?.consistencyNote !== undefined) facts.push(sentence(result.consistencyNote));
   else if (result?.consistency !== undefined) facts.push(consistencyWords[result.consistency]);
   if (result?.movedBytes !== undefined || result?.storedBytes !== undefined)
@@ -176,7 +180,7 @@ function finishedTitle({ kind, guest, title, result }: OperationView): string {
     case 'delete':
       return `${name} is deleted`;
     case 'capture':
-      return 'Its disks are stored';
+      return result?.base?.memory ? 'Its memory and disks are stored' : 'Its disks are stored';
     case 'import':
       return 'The template is ready to clone';
     case 'reset':

@@ -122,7 +122,18 @@ function Version({ version, onDelete }: { version: TemplateVersionView; onDelete
               .map((disk) => `${disk.target} (${disk.format}, ${formatBytes(disk.virtualBytes)})`)
               .join(', '),
           ],
-          ['Linked clones', <Children key="c" version={version} />],
+          ...(version.memory
+            ? [
+                [
+                  'Memory',
+                  <span key="w">
+                    Warm: {formatBytes(version.memory.memoryBytes)}, {formatBytes(version.memory.bytes)}{' '}
+                    stored. Clones with memory go on where it was <Ago at={version.memory.takenAt} />.
+                  </span>,
+                ] as const,
+              ]
+            : []),
+          ['Guests on it', <Children key="c" version={version} />],
           [
             'Host',
             <Link key="h" href={`/hosts/${version.hostId}`}>
@@ -203,7 +214,9 @@ function DeleteVersion({
       <Stack gap="sm">
         {blocked ? null : (
           <Text size="sm">
-            Its disks ({formatBytes(version.allocatedBytes)}) go too. This can’t be undone.
+            Its disks ({formatBytes(version.allocatedBytes)}){' '}
+            {version.memory ? `and its saved memory (${formatBytes(version.memory.bytes)}) ` : ''}go too. This
+            can’t be undone.
           </Text>
         )}
         {(blast?.versions.length ?? 0) > 1 ? (

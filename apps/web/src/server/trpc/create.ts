@@ -92,10 +92,18 @@ export const createRouter = router({
         idempotencyKey,
         guestId: z.uuid(),
         template: z.strictObject({ name: guestNameSchema, description: z.string().max(500).default('') }),
+        /** A warm template: with what runs in the guest. */
+        memory: z.boolean().optional(),
       }),
     )
-    .mutation(async ({ ctx, input }) =>
-      ring(await requestCapture(db(), { userId: ctx.signed.userId, ...input })),
+    .mutation(async ({ ctx, input: { memory, ...input } }) =>
+      ring(
+        await requestCapture(db(), {
+          userId: ctx.signed.userId,
+          ...input,
+          ...(memory === undefined ? {} : { memory }),
+        }),
+      ),
     ),
 
   start: procedure

@@ -101,5 +101,9 @@ function stepView({ id, kind, title, bytes }: StepView): StepView {
 function resultView(result: OperationResult | null): OperationResult | null {
   if (!result?.base) return result;
   // A base's definition is the hypervisor's XML: the operator's, and large.
-  return { ...result, base: { ...result.base, definition: '' } };
+  const { memory, ...base } = result.base;
+  return {
+    ...result,
+    base: { ...base, definition: '', ...(memory ? { memory: { ...memory, resume: '' } } : {}) },
+  };
 }

@@ -1,5 +1,5 @@
 /** Templates as a browser sees them. */
-import type { BaseDisk } from '@offshoot/clone-core/contract';
+import type { BaseDisk, MemoryPoint } from '@offshoot/clone-core/contract';
 import type { listTemplates } from '@offshoot/db/catalog';
 
 type Row = Awaited<ReturnType<typeof listTemplates>>[number];
@@ -13,6 +13,8 @@ export interface TemplateVersionView {
   virtualBytes: number;
   allocatedBytes: number;
   disks: { target: string; format: string; digest: string; virtualBytes: number; allocatedBytes: number }[];
+  /** What ran in the guest it was made of, saved; null: disks only, its clones boot. */
+  memory: { memoryBytes: number; bytes: number; takenAt: string } | null;
   /** Guests whose disks stand on it. */
   children: number;
   createdAt: string;
@@ -27,6 +29,9 @@ export interface TemplateView {
   /** Newest first. */
   versions: TemplateVersionView[];
 }
+
+const memoryView = (point: MemoryPoint | null): TemplateVersionView['memory'] =>
+  point && { memoryBytes: point.memoryBytes, bytes: point.bytes, takenAt: point.takenAt };
 
 /** Row → view. */
 export function templateView(row: Row): TemplateView {
@@ -53,6 +58,7 @@ export function templateView(row: Row): TemplateView {
           allocatedBytes,
         }),
       ),
+      memory: memoryView(version.base.memory as unknown as MemoryPoint | null),
       children: version.base._count.children,
       createdAt: version.createdAt.toISOString(),
     })),

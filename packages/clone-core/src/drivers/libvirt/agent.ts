@@ -3,8 +3,10 @@
  * a `guest-sync-delimited` sent through it breaks its channel until the guest is restarted (tried with 9.0: the 0xFF
  * that comes first is no JSON), so the first question is `guest-ping`.
  */
+import { z } from 'zod';
 import { stderrOf } from '../../disks/stderr.ts';
 import { OffshootError } from '../../errors.ts';
+import { pause } from './steps/reporting.ts';
 import type { Virsh } from './virsh.ts';
 
 /** Seconds that libvirt waits for an answer. */
@@ -37,6 +39,117 @@ function isSilence(thrown: unknown): boolean {
   if (!(thrown instanceof OffshootError)) return false;
   if (thrown.code === 'agent-silent' || thrown.code === 'timeout') return true;
   return thrown.code === 'command-failed' && /domain is not running|agent|json/i.test(stderrOf(thrown));
+}
+
+const infoSchema = z.object({
+  return: z.object({ supported_commands: z.array(z.object({ name: z.string(), enabled: z.boolean() })) }),
+});
+const systemSchema = z.object({ return: z.object({ id: z.string().optional() }) });
+
+/** What a guest's agent may do. Undefined: none answers within 2 s. */
+export async function agentAbilities(
+  virsh: Virsh,
+  uuid: string,
+  signal: AbortSignal,
+): Promise<{ exec: boolean; system: string | undefined } | undefined> {
+  try {
+    const info = infoSchema.parse(await ask(virsh, uuid, 'guest-info', undefined, signal));
+    const exec = info.return.supported_commands.some(({ name, enabled }) => name === 'guest-exec' && enabled);
+    return { exec, system: await systemOf(virsh, uuid, signal) };
+  } catch (thrown) {
+    if (isSilence(thrown)) return undefined;
+    throw thrown;
+  }
+}
+
+/** "debian", "mswindows"; undefined when the guest does not say. */
+async function systemOf(virsh: Virsh, uuid: string, signal: AbortSignal): Promise<string | undefined> {
+  try {
+    return systemSchema.parse(await ask(virsh, uuid, 'guest-get-osinfo', undefined, signal)).return.id;
+  } catch (thrown) {
+    if (signal.aborted || !(thrown instanceof OffshootError) || thrown.code === 'host-unreachable')
+      throw thrown;
+    return undefined; // an agent too old for the question, or a guest without /etc/os-release
+  }
+}
+
+const startedSchema = z.object({ return: z.object({ pid: z.number() }) });
+const statusSchema = z.object({
+  return: z.object({
+    exited: z.boolean(),
+    exitcode: z.number().optional(),
+    'out-data': z.string().optional(),
+    'err-data': z.string().optional(),
+  }),
+});
+/** Between two looks at a program in the guest, milliseconds. */
+const LOOK_MS = 40;
+
+/**
+ * Runs one program in the guest through its agent, until it ends; `input` goes to its standard input. Throws
+ * `agent-silent` when the agent can't, `timeout` when the program does not end in time.
+ */
+export async function runInGuest(
+  virsh: Virsh,
+  uuid: string,
+  program: { path: string; args: readonly string[]; input?: Buffer; timeoutMs: number },
+  signal: AbortSignal,
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  const { path, args, input, timeoutMs } = program;
+  const began = performance.now();
+  const started = startedSchema.parse(
+    await ask(
+      virsh,
+      uuid,
+      'guest-exec',
+      {
+        path,
+        arg: args,
+        'capture-output': true,
+        ...(input === undefined ? {} : { 'input-data': input.toString('base64') }),
+      },
+      signal,
+    ),
+  );
+  for (;;) {
+    const { return: status } = statusSchema.parse(
+      await ask(virsh, uuid, 'guest-exec-status', { pid: started.return.pid }, signal),
+    );
+    if (status.exited) {
+      const text = (data: string | undefined): string => Buffer.from(data ?? '', 'base64').toString();
+      return {
+        code: status.exitcode ?? 1,
+        stdout: text(status['out-data']),
+        stderr: text(status['err-data']),
+      };
+    }
+    if (performance.now() - began > timeoutMs)
+      throw new OffshootError('timeout', {
+        publicMessage: `A program of Offshoot’s did not end in the guest within ${timeoutMs / 1000} s.`,
+        remedy: 'See on its console what keeps it.',
+        retryable: true,
+        context: { path },
+      });
+    await pause(LOOK_MS, signal);
+  }
+}
+
+async function ask(
+  virsh: Virsh,
+  uuid: string,
+  execute: string,
+  parameters: Record<string, unknown> | undefined,
+  signal: AbortSignal,
+): Promise<unknown> {
+  const command = JSON.stringify({
+    execute,
+    ...(parameters === undefined ? {} : { arguments: parameters }),
+  });
+  const out = await virsh.run(
+    ['qemu-agent-command', '--domain', uuid, '--timeout', String(ANSWER_SECONDS), '--cmd', command],
+    { signal, timeoutMs: (ANSWER_SECONDS + 3) * 1000 },
+  );
+  return JSON.parse(out) as unknown;
 }
 
 /** Freezes the filesystems of the guest; resolves to how many. Undefined: the agent can't or won't. */

@@ -13,10 +13,14 @@ import { backupStep } from './steps/backup.ts';
 import { compareStep } from './steps/compare.ts';
 import { copyDiskStep, copyFileStep, copyTpmStep } from './steps/copy.ts';
 import { defineStep, undefineStep } from './steps/define.ts';
+import { takeIdentityStep } from './steps/identity.ts';
+import { memoryPointStep } from './steps/memory-point.ts';
 import { overlayStep } from './steps/overlays.ts';
 import { startStep, stopStep } from './steps/power.ts';
 import { beginRecordStep, fillLayersStep, ownLayersStep, redefineStep, settleStep } from './steps/layers.ts';
 import { removeBaseStep, removeFilesStep } from './steps/removal.ts';
+import { rejoinStep } from './steps/rejoin.ts';
+import { resumeMemoryStep } from './steps/resume-memory.ts';
 import { sealStep } from './steps/seal.ts';
 import { discardKeptStep, swapFilesStep } from './steps/swap.ts';
 import type { LibvirtFacts, LibvirtStep } from './types.ts';
@@ -38,6 +42,10 @@ export function libvirtDriver(config: DriverConfig, shell: Shell): Driver<Libvir
       define: defineStep(virsh, known),
       'copy-disk': copyDiskStep(shell, virsh, host),
       'backup-disks': backupStep(shell, virsh),
+      'memory-point': memoryPointStep(virsh, known),
+      'rejoin-disks': rejoinStep(virsh, known),
+      'resume-memory': resumeMemoryStep(shell, virsh),
+      'take-identity': takeIdentityStep(virsh),
       'create-overlays': overlayStep(shell),
       'copy-file': copyFileStep(shell),
       'copy-tpm': copyTpmStep(shell, virsh),

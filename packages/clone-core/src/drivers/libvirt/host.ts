@@ -14,6 +14,8 @@ const never = new AbortController().signal;
 export interface HostReader {
   facts(): Promise<HostFacts>;
   libvirtVersion(): Promise<number>;
+  /** Accelerator and processor: "tcg on Intel(R) Xeon(R)". */
+  machine(): Promise<string>;
   /** Remembers how fast the last big copy was, bytes per second. */
   measured(rate: number): void;
 }
@@ -31,6 +33,10 @@ export function hostReader(shell: Shell, virsh: Virsh, options: HostOptions): Ho
   const cpus = memo(MINUTE, async () =>
     Number(/CPU\(s\):\s+(\d+)/.exec(await virsh.run(['nodeinfo']))?.[1] ?? 1),
   );
+  const machine = memo(60 * MINUTE, async () => {
+    const info = (await shell.readText('/proc/cpuinfo')) ?? '';
+    return `${accelerator} on ${/^model name\s*:\s*(.+)$/m.exec(info)?.[1] ?? 'an unnamed processor'}`;
+  });
   const networks = memo(2000, () => virsh.networks(never));
   const reflink = memo(60 * MINUTE, async () => {
     await shell.mkdir(store);
@@ -39,6 +45,7 @@ export function hostReader(shell: Shell, virsh: Virsh, options: HostOptions): Ho
   const meters = memo(2000, () => readMeters(shell));
   return {
     libvirtVersion: async () => (await versions()).libvirt,
+    machine,
     measured: (rate) => {
       copyRate = copyRate === undefined ? rate : copyRate * 0.5 + rate * 0.5;
     },

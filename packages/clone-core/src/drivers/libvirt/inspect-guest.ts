@@ -3,9 +3,10 @@ import type { GuestRef } from '../../driver.ts';
 import { onFilesystemOf } from '../../disks/reflink.ts';
 import { readChain, type ChainFile } from '../../disks/chain.ts';
 import { OffshootError } from '../../errors.ts';
-import { agentAnswers } from './agent.ts';
+import { agentAbilities } from './agent.ts';
 import { readDomain, type Domain, type DomainDisk } from './domain-read.ts';
 import type { Reader } from './inspect.ts';
+import { memoryObstacle } from './memory-limits.ts';
 import type { Virsh } from './virsh.ts';
 import type { DiskFacts, DomainState, SourceFacts } from './types.ts';
 
@@ -32,14 +33,15 @@ export async function inspectGuest(
   if (definition === undefined || state === undefined) throw missing();
   refuseSharedMemoryFiles(definition, guest.name);
   const domain = readDomain(definition);
-  const live =
+  const running =
     state === 'stopped'
-      ? domain
-      : readDomain((await virsh.maybe(['dumpxml', '--domain', guest.uuid], { signal })) ?? definition);
+      ? definition
+      : ((await virsh.maybe(['dumpxml', '--domain', guest.uuid], { signal })) ?? definition);
+  const live = readDomain(running);
   const copied = copiedDisks(domain, guest.name).map((disk) => liveDisk(disk, live, guest.name));
-  const [disks, answers, nvram, tpm, snapshots] = await Promise.all([
+  const [disks, agent, nvram, tpm, snapshots] = await Promise.all([
     diskFacts(reader, guest.name, copied, signal),
-    state === 'running' ? agentAnswers(virsh, guest.uuid, signal) : false,
+    state === 'running' ? agentAbilities(virsh, guest.uuid, signal) : undefined,
     nvramOf(reader, domain, live),
     tpmOf(reader, domain),
     snapshotsOf(virsh, guest, signal),
@@ -48,14 +50,16 @@ export async function inspectGuest(
   const now = await virsh.state(guest.uuid, signal);
   if (now === undefined) throw missing();
   if (now !== state) throw changed(guest.name, state, now);
+  const obstacle = state === 'running' ? (memoryObstacle(running) ?? agentObstacle(agent)) : undefined;
   return {
     state,
     definition,
     disks,
-    agentAnswers: answers,
+    agentAnswers: agent !== undefined,
     snapshots,
     ...(nvram ? { nvram } : {}),
     ...(tpm ? { tpm } : {}),
+    ...(obstacle === undefined ? {} : { memoryObstacle: obstacle }),
   };
 }
 
@@ -66,6 +70,16 @@ export async function snapshotsOf(virsh: Virsh, guest: GuestRef, signal: AbortSi
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '');
+}
+
+/** Only the agent can make a guest that goes on from another's memory a guest of its own. */
+function agentObstacle(agent: Awaited<ReturnType<typeof agentAbilities>>): string | undefined {
+  if (!agent)
+    return 'its guest agent does not answer, and only the agent can give the clone an identity inside';
+  if (agent.system === 'mswindows') return 'it runs Windows, whose identity can’t be renewed while it runs';
+  return agent.exec
+    ? undefined
+    : 'its guest agent may not run programs (guest-exec is switched off), so the clone could get no identity inside';
 }
 
 /** A clone would write to the same files as its source. */

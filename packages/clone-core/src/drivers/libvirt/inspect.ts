@@ -81,9 +81,10 @@ export function inspector(
     }
   };
   return async (request, signal) => {
-    const [host, version, takenNames, domains, mine] = await Promise.all([
+    const [host, version, machine, takenNames, domains, mine] = await Promise.all([
       reader.host.facts(),
       reader.host.libvirtVersion(),
+      reader.host.machine(),
       reader.definitions.names(),
       request.kind === 'clone' ? reader.definitions.all(signal) : undefined,
       specific(request, signal),
@@ -96,6 +97,7 @@ export function inspector(
       libvirtVersion: version,
       store: reader.store,
       accelerator: reader.accelerator,
+      machine,
       takenMacs: [...(domains?.values() ?? [])].flatMap((domain) => domain.nics.map((nic) => nic.mac)).sort(),
       ...mine,
     };
@@ -136,13 +138,23 @@ async function inspectBase({ shell }: Reader, label: string, base: CapturedBase)
       };
     }),
   );
-  const nvram = base.nvramPath === undefined ? undefined : await shell.stat(base.nvramPath);
+  const [nvram, image] = await Promise.all([
+    base.nvramPath === undefined ? undefined : shell.stat(base.nvramPath),
+    base.memory === undefined ? undefined : shell.stat(base.memory.path),
+  ]);
+  if (base.memory && image?.size !== base.memory.bytes)
+    throw new OffshootError('source-missing', {
+      publicMessage: `The saved memory of ${label} is ${image ? 'not as it was saved' : 'gone from the host'}: ${base.memory.path}.`,
+      remedy: 'Make a new version of the template.',
+      field: 'source',
+    });
   return {
     state: 'template',
     definition: base.definition,
     disks,
     agentAnswers: false,
     snapshots: [],
+    ...(base.memory ? { warm: true } : {}),
     ...(base.nvramPath !== undefined && nvram
       ? { nvram: { path: base.nvramPath, size: nvram.size, modifiedMs: nvram.modifiedMs, type: nvram.type } }
       : {}),

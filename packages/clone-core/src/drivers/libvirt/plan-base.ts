@@ -2,6 +2,7 @@
 import type { IdSource, OperationRequest } from '../../driver.ts';
 import { importedDefinition } from './imported.ts';
 import { planCopies, plainly } from './plan-copy.ts';
+import { MEMORY_FILE, planMemoryPoint, pointNotes, refuseMemory } from './plan-memory.ts';
 import {
   basisOf,
   consistencyNotes,
@@ -27,7 +28,7 @@ function seal(
   facts: LibvirtFacts,
   captureId: string,
   from: string,
-  parts: Pick<SealStep, 'definition' | 'disks' | 'bytes' | 'nvramFile'>,
+  parts: Pick<SealStep, 'definition' | 'disks' | 'bytes' | 'nvramFile' | 'memory'>,
 ): DraftStep {
   return {
     kind: 'seal-base',
@@ -47,9 +48,15 @@ export function planCapture(
   const source = needSource(facts);
   const captureId = ids.uuid();
   const folder = `${facts.store}/bases/.capture-${captureId}`;
-  const copies = planCopies(source, plainly(folder), request.guest);
+  const domain = readDomain(source.definition);
+  const memory = request.memory === true ? domain.memoryBytes : undefined;
+  if (memory !== undefined) refuseMemory(source, request.guest.name);
+  const copies =
+    memory === undefined
+      ? planCopies(source, plainly(folder), request.guest)
+      : planMemoryPoint(source, folder, request.guest, memory);
   needSpace(facts, copies.storeBytes, false);
-  const bytes = sumOf(source.disks, 'allocatedBytes');
+  const bytes = sumOf(source.disks, 'allocatedBytes') + (memory ?? 0);
   const nvram = source.nvram?.type === 'file' ? `${folder}/nvram.fd` : undefined;
   const steps: DraftStep[] = [
     ...copies.steps,
@@ -65,29 +72,32 @@ export function planCapture(
       })),
       bytes,
       ...(nvram === undefined ? {} : { nvramFile: 'nvram.fd' }),
+      ...(memory === undefined
+        ? {}
+        : { memory: { file: MEMORY_FILE, memoryBytes: memory, madeOn: facts.machine } }),
     }),
   ];
-  const domain = readDomain(source.definition);
   return {
-    summary: `Capture ${request.guest.name} as ${request.label}`,
+    summary: `Capture ${request.guest.name}${memory === undefined ? '' : ' with its memory'} as ${request.label}`,
     strategy: copies.strategy,
-    consistency: consistencyOf(source),
+    consistency: memory === undefined ? consistencyOf(source) : 'exact',
     estimates: estimate(
       facts,
       { read: copies.moveBytes + bytes, move: copies.moveBytes, store: copies.storeBytes },
       { steps: steps.length, hashes: bytes },
     ),
     notes: [
-      ...consistencyNotes(source),
+      ...(memory === undefined ? consistencyNotes(source) : pointNotes(source, memory)),
       ...(domain.hasEmulatedTpm ? [info('The TPM’s state is not kept in it.')] : []),
     ],
     steps,
     creates: [
       directory(folder),
       ...Object.values(copies.files).map((each) => file(each.path)),
+      ...(memory === undefined ? [] : [file(`${folder}/${MEMORY_FILE}`)]),
       ...(nvram === undefined ? [] : [file(nvram)]),
     ],
-    basis: basisOf(source),
+    basis: memory === undefined ? basisOf(source) : ['memory', facts.machine, basisOf(source)],
   };
 }
 
@@ -185,6 +195,7 @@ export function planRemoveBase(
   const files = [
     ...base.disks.map((disk) => disk.path),
     ...(base.nvramPath === undefined ? [] : [base.nvramPath]),
+    ...(base.memory === undefined ? [] : [base.memory.path]),
     `${folder}/base.json`,
   ];
   if (!files.every((path) => path.startsWith(`${facts.store}/bases/`) && !path.includes('/../'))) {
@@ -201,7 +212,7 @@ export function planRemoveBase(
     steps: [
       {
         kind: 'remove-base',
-        title: `Delete ${base.disks.length === 1 ? 'its disk' : `its ${base.disks.length} disks`}`,
+        title: `Delete ${base.disks.length === 1 ? 'its disk' : `its ${base.disks.length} disks`}${base.memory ? ' and its saved memory' : ''}`,
         label,
         folder,
         files,

@@ -27,9 +27,9 @@ import {
   type DraftStep,
 } from './plan-parts.ts';
 import { compareCopies } from './plan-verify.ts';
-import type { LibvirtFacts, SourceFacts } from './types.ts';
+import type { LibvirtFacts, OverlayStep, SourceFacts } from './types.ts';
 
-type CloneRequest = Extract<OperationRequest, { kind: 'clone' }>;
+export type CloneRequest = Extract<OperationRequest, { kind: 'clone' }>;
 
 export function planClone(request: CloneRequest, facts: LibvirtFacts, ids: IdSource): Draft {
   const { mode, name, options } = request;
@@ -94,7 +94,7 @@ export function planClone(request: CloneRequest, facts: LibvirtFacts, ids: IdSou
   return {
     summary: `${mode === 'full' ? 'Full' : 'Linked'} clone ${name} of ${label}`,
     strategy: copies.strategy,
-    consistency: consistencyOf(source),
+    consistency: source.warm ? 'crash' : consistencyOf(source),
     estimates: estimate(
       facts,
       { read: copies.moveBytes, move: copies.moveBytes, store: copies.storeBytes },
@@ -104,7 +104,17 @@ export function planClone(request: CloneRequest, facts: LibvirtFacts, ids: IdSou
         ...(options.verify ? { hashes: sumOf(source.disks, 'virtualBytes') } : {}),
       },
     ),
-    notes: [...consistencyNotes(source), ...notesOf(request, facts, source, domain, copies)],
+    notes: [
+      ...consistencyNotes(source),
+      ...(source.warm
+        ? [
+            warn(
+              'The template’s disks were taken with what ran on them: a clone that boots finds them as after a power cut.',
+            ),
+          ]
+        : []),
+      ...notesOf(request, facts, source, domain, copies),
+    ],
     steps,
     creates: [
       directory(folder),
@@ -130,7 +140,8 @@ export function planClone(request: CloneRequest, facts: LibvirtFacts, ids: IdSou
   };
 }
 
-function refuse(request: CloneRequest, facts: LibvirtFacts, source: SourceFacts): void {
+/** Throws for what no clone of this source can have, whatever its kind. */
+export function refuse(request: CloneRequest, facts: LibvirtFacts, source: SourceFacts): void {
   const can = capabilities[request.mode][source.state];
   if (can !== true)
     throw new OffshootError('unavailable-mode', {
@@ -248,7 +259,7 @@ function ownLayers(
   };
 }
 
-function newMacs(count: number, facts: LibvirtFacts, ids: IdSource): string[] {
+export function newMacs(count: number, facts: LibvirtFacts, ids: IdSource): string[] {
   const taken = new Set(facts.takenMacs);
   return Array.from({ length: count }, () => {
     const mac = ids.mac(taken);
@@ -257,7 +268,13 @@ function newMacs(count: number, facts: LibvirtFacts, ids: IdSource): string[] {
   });
 }
 
-function overlays(request: CloneRequest, facts: LibvirtFacts, source: SourceFacts, folder: string): CopyPlan {
+/** Disks of a clone on its base. */
+export function overlayDisks(
+  request: CloneRequest,
+  facts: LibvirtFacts,
+  source: SourceFacts,
+  folder: string,
+): Pick<OverlayStep, 'base' | 'disks'> {
   // Of a guest this is a preview: a capture makes the base, and the plan that runs is made from that.
   const base = request.source.type === 'base' ? request.source.base.digest : '';
   const disks = source.disks.map((disk) => ({
@@ -268,6 +285,11 @@ function overlays(request: CloneRequest, facts: LibvirtFacts, source: SourceFact
     to: `${folder}/${disk.target}.qcow2`,
     virtualBytes: disk.virtualBytes,
   }));
+  return { base, disks };
+}
+
+function overlays(request: CloneRequest, facts: LibvirtFacts, source: SourceFacts, folder: string): CopyPlan {
+  const { base, disks } = overlayDisks(request, facts, source, folder);
   return {
     steps: [
       {
@@ -352,6 +374,16 @@ function notesOf(
         `Its first refresh will read both sides to find what changed, because ${source.state === 'running' ? (whyNoRecord(source) ?? '') : 'the source does not run now'}.`,
       ),
     );
+  return [...notes, ...placeNotes(options, facts, domain)];
+}
+
+/** What the user should know of where the clone will run. */
+export function placeNotes(
+  options: CloneRequest['options'],
+  facts: LibvirtFacts,
+  domain: Domain,
+): PlanNote[] {
+  const notes: PlanNote[] = [];
   const changed = options.network !== undefined;
   if (changed && !domain.nics.some((nic) => nic.type === 'network'))
     notes.push(warn('The source has no network card on a libvirt network; none was moved.'));

@@ -2,6 +2,7 @@
 import type { IdSource, OperationRequest, Plan } from '../../driver.ts';
 import { planCapture, planImport, planRemoveBase } from './plan-base.ts';
 import { planClone } from './plan-clone.ts';
+import { planMemoryClone } from './plan-memory.ts';
 import { finishDraft, type Draft } from './plan-parts.ts';
 import { planRefresh, planRestore } from './plan-refresh.ts';
 import { planDelete, planStart, planStop } from './plan-power.ts';
@@ -16,7 +17,9 @@ export function plan(request: OperationRequest, facts: LibvirtFacts, ids: IdSour
 function draftOf(request: OperationRequest, facts: LibvirtFacts, ids: IdSource): Draft {
   switch (request.kind) {
     case 'clone':
-      return planClone(request, facts, ids);
+      return request.mode === 'memory'
+        ? planMemoryClone(request, facts, ids)
+        : planClone(request, facts, ids);
     case 'capture':
       return planCapture(request, facts, ids);
     case 'import':

@@ -2,6 +2,7 @@
 import type { BaseDisk, Verification, VerifyDepth } from '../../contract.ts';
 import type { Facts, GuestRef, Step } from '../../driver.ts';
 import type { ChainFile } from '../../disks/chain.ts';
+import type { ImageHead } from './save-image.ts';
 
 export type DomainState = 'stopped' | 'running' | 'paused';
 
@@ -32,6 +33,10 @@ export interface SourceFacts {
   nvram?: { path: string; size: number; modifiedMs: number; type: 'file' | 'directory' | 'block' | 'other' };
   /** Folder of the TPM's state, when the guest has an emulated TPM. */
   tpm?: { statePath: string; exists: boolean };
+  /** Of a running guest: why it can't be cloned with its memory, as a sentence's end; undefined: it can. */
+  memoryObstacle?: string;
+  /** A base whose disks were taken with the memory of a running guest: by themselves they are as after a power cut. */
+  warm?: boolean;
 }
 
 /** A guest that Offshoot made and is about to change, as far as its own files go. */
@@ -62,6 +67,8 @@ export interface LibvirtFacts extends Facts {
   store: string;
   takenMacs: string[];
   accelerator: 'kvm' | 'tcg';
+  /** Accelerator and processor, for people and to compare: memory goes on only on the same. */
+  machine: string;
   /** For clone and capture; for reset the base. */
   source?: SourceFacts;
   /** For verify: the guest, and what it is compared with. */
@@ -205,6 +212,31 @@ export type SettleAction =
   | { do: 'remove'; path: string }
   /** `layer` goes into `below`; whatever stands on it then stands on that. */
   | { do: 'merge'; layer: string; below: string; belowFormat: string; dependents: string[] };
+/** A disk that stands still for a while: what its guest writes goes beside it. */
+export interface ParkedDisk {
+  target: string;
+  path: string;
+  format: string;
+  virtualBytes: number;
+  /** What the guest writes meanwhile. */
+  beside: string;
+}
+/** Saves the memory of a running guest and has its disks stand still at the same instant. */
+export interface MemoryPointStep extends Step {
+  kind: 'memory-point';
+  guest: GuestRef;
+  disks: ParkedDisk[];
+  /** Disks of the running guest that go on as they are. */
+  excluded: string[];
+  /** The save image. */
+  memory: string;
+}
+/** Puts what the guest wrote beside its disks into them again. */
+export interface RejoinStep extends Step {
+  kind: 'rejoin-disks';
+  guest: GuestRef;
+  disks: ParkedDisk[];
+}
 export interface OverlayStep extends Step {
   kind: 'create-overlays';
   base: string;
@@ -239,7 +271,31 @@ export interface SealStep extends Step {
   definition: string;
   disks: { target: string; file: string; virtualBytes: number }[];
   nvramFile?: string;
+  /** The save image, of a capture with memory. */
+  memory?: { file: string; memoryBytes: number; madeOn: string };
   bytes: number;
+}
+/** Makes the clone's disks and has it go on from the saved memory, with its network links down. */
+export interface ResumeMemoryStep extends Step {
+  kind: 'resume-memory';
+  guest: GuestRef;
+  base: string;
+  disks: OverlayStep['disks'];
+  image: { from: string; bytes: number; streamAt: number };
+  /** The clone's own image; gone as soon as it runs. */
+  to: string;
+  head: Omit<ImageHead, 'streamAt'>;
+  macs: string[];
+}
+/** Gives a clone that went on from saved memory a name, MACs and secrets of its own inside; then its links go up. */
+export interface TakeIdentityStep extends Step {
+  kind: 'take-identity';
+  guest: GuestRef;
+  hostname: string;
+  machineId: string;
+  /** As the guest has it from its source, as it is to have it, and whether its link may go up. */
+  nics: { was: string; mac: string; up: boolean }[];
+  agentSeconds: number;
 }
 export interface StartStep extends Step {
   kind: 'start';
@@ -324,6 +380,10 @@ export type LibvirtStep =
   | DefineStep
   | CopyDiskStep
   | BackupStep
+  | MemoryPointStep
+  | RejoinStep
+  | ResumeMemoryStep
+  | TakeIdentityStep
   | OverlayStep
   | CopyFileStep
   | CopyTpmStep

@@ -5,7 +5,7 @@ import type { RunOptions, Shell } from '../../shell/shell.ts';
 import type { DomainState } from './types.ts';
 
 /** Undefining, defining and starting may have to wait for libvirt to probe QEMU, milliseconds. */
-const SLOW_MS = 180_000;
+export const SLOW_MS = 180_000;
 
 interface Known {
   match: RegExp;

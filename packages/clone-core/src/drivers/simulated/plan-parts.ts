@@ -1,5 +1,5 @@
 /** What the plans of the simulated driver are put together from. */
-import type { Estimates, PlanNote } from '../../contract.ts';
+import type { CloneMode, Estimates, PlanNote } from '../../contract.ts';
 import type { CapabilityTable, Creation, Plan } from '../../driver.ts';
 import { OffshootError } from '../../errors.ts';
 import type { DiskFacts, SimulatedFacts } from './facts.ts';
@@ -12,9 +12,15 @@ const paused = {
   remedy: 'Resume or stop it first.',
 };
 
+const noMemory = {
+  why: 'A simulated host runs nothing, so its guests have no memory to go on from.',
+  remedy: 'Make a linked clone.',
+};
+
 export const capabilities: CapabilityTable = {
   full: { stopped: true, running: true, paused, template: true },
   linked: { stopped: true, running: true, paused, template: true },
+  memory: { stopped: noMemory, running: noMemory, paused: noMemory, template: noMemory },
 };
 
 export const simulatedNote: PlanNote = {
@@ -147,7 +153,7 @@ export function copySteps(
 }
 
 export function refuseUnavailable(
-  mode: 'full' | 'linked',
+  mode: CloneMode,
   state: 'stopped' | 'running' | 'paused' | 'template',
 ): void {
   const can = capabilities[mode][state];

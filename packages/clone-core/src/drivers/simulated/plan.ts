@@ -63,7 +63,7 @@ function draftOf(
     case 'clone':
       return planClone(request, facts, ids, speed, owner);
     case 'capture':
-      return planCapture(request.label, facts, speed, owner);
+      return planCapture(request, facts, speed, owner);
     case 'import':
       return planImport(request, facts, speed, owner);
     case 'start':
@@ -114,10 +114,15 @@ function draftOf(
   }
 }
 
-function planCapture(label: string, facts: SimulatedFacts, speed: Speed, owner: string): Draft {
+function planCapture(
+  { label, memory }: Extract<OperationRequest, { kind: 'capture' }>,
+  facts: SimulatedFacts,
+  speed: Speed,
+  owner: string,
+): Draft {
   const guest = needGuest(facts);
   const disks = facts.disks ?? [];
-  refuseUnavailable('linked', guest.state);
+  refuseUnavailable(memory === true ? 'memory' : 'linked', guest.state);
   needSpace(facts, sumOf(disks));
   const to = (target: string): string => `${facts.store}/bases/${owner}-${target}.qcow2`;
   const copies = copySteps(guest, disks, facts.store, owner, to);

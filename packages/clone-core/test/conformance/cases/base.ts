@@ -1,5 +1,6 @@
 /** Cases: capture, import, linked clones, and bases that can't go while something stands on them. */
 import { expect, it } from 'vitest';
+import type { CloneMode } from '../../../src/contract.ts';
 import type { CapturedBase, OperationRequest } from '../../../src/driver.ts';
 import type { Stage } from '../suite.ts';
 import { failure } from '../until.ts';
@@ -8,8 +9,8 @@ import { cloneOf, destroyClone, make, options, perform, planOf, snapshot } from 
 export const linkedOf = (
   base: CapturedBase,
   name: string,
-  mode: 'linked' | 'full' = 'linked',
-): OperationRequest => ({
+  mode: CloneMode = 'linked',
+): OperationRequest & { kind: 'clone' } => ({
   kind: 'clone',
   source: { type: 'base', label: 'a base', base },
   mode,

@@ -1,5 +1,6 @@
 /** Cases: inspect only reads, plan is pure, a fingerprint changes with the source and with nothing else. */
 import { expect, it } from 'vitest';
+import { cloneModes } from '../../../src/contract.ts';
 import type { OperationRequest } from '../../../src/driver.ts';
 import type { Stage } from '../suite.ts';
 import { cloneOf, options, planOf, seededIds, snapshot } from '../workbench.ts';
@@ -101,7 +102,7 @@ export function planCases(stage: () => Stage): void {
 
   it('every mode and state of a source has an answer, and a no has its reason', () => {
     const { capabilities } = stage().rig.driver().info;
-    for (const mode of ['full', 'linked'] as const) {
+    for (const mode of cloneModes) {
       for (const state of ['stopped', 'running', 'paused', 'template'] as const) {
         const can = capabilities[mode][state];
         if (can !== true) expect(can.why).not.toBe('');

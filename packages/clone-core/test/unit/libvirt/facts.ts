@@ -58,6 +58,7 @@ export const factsOf = (source: SourceFacts, part: Partial<LibvirtFacts> = {}): 
   libvirtVersion: 9_000_000,
   store: '/store',
   accelerator: 'tcg',
+  machine: 'tcg on a test',
   source,
   ...part,
 });

@@ -12,13 +12,8 @@ export function overlayStep(shell: Shell): StepHandler<OverlayStep> {
     async *run(step, context) {
       const { signal } = context;
       yield { note: 'creating' };
-      for (const disk of step.disks) {
-        await needBase(shell, step, disk);
-        await shell.mkdir(folderOf(disk.to));
-        // Of an earlier run that was cut: nothing can have been written to it, the clone was not defined yet.
-        await shell.remove(disk.to);
-        await createOverlay(shell, disk, signal);
-      }
+      // Of an earlier run that was cut: nothing can have been written to them, the clone was not defined yet.
+      await createOverlays(shell, step, signal);
       context.result({
         strategy: 'overlay',
         movedBytes: 0,
@@ -35,10 +30,24 @@ export function overlayStep(shell: Shell): StepHandler<OverlayStep> {
   };
 }
 
+/** Makes the overlays, each in place of what is there. */
+export async function createOverlays(
+  shell: Shell,
+  step: Pick<OverlayStep, 'base' | 'disks'>,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const disk of step.disks) {
+    await needBase(shell, step, disk);
+    await shell.mkdir(folderOf(disk.to));
+    await shell.remove(disk.to);
+    await createOverlay(shell, disk, signal);
+  }
+}
+
 /** The base must be the one that was sealed: in the folder named by its digest, of the same size. */
 async function needBase(
   shell: Shell,
-  step: OverlayStep,
+  step: Pick<OverlayStep, 'base'>,
   disk: Overlay & { baseBytes: number },
 ): Promise<void> {
   const stat = await shell.stat(disk.basePath);

@@ -54,13 +54,13 @@ async function start(virsh: Virsh, uuid: string, signal: AbortSignal): Promise<v
   }
 }
 
-const silent = (name: string, seconds: number): OffshootError =>
+export const silent = (name: string, seconds: number): OffshootError =>
   new OffshootError('agent-silent', {
     publicMessage: `${name} runs, but its guest agent did not answer within ${seconds} s.`,
     remedy: 'See on its console whether it booted; without qemu-guest-agent in it, don’t wait for one.',
     retryable: true,
   });
-const stopped = (name: string): OffshootError =>
+export const stopped = (name: string): OffshootError =>
   new OffshootError('agent-silent', {
     publicMessage: `${name} stopped by itself before its agent answered.`,
     remedy: 'Start it and look at its console.',

@@ -6,6 +6,7 @@ import type { Progress, StepContext, StepHandler } from '../../../driver.ts';
 import { OffshootError } from '../../../errors.ts';
 import type { Shell } from '../../../shell/shell.ts';
 import { refuseUsed, type Reader } from '../inspect.ts';
+import { readHead } from '../save-image.ts';
 import type { SealStep } from '../types.ts';
 import { removeEmpty } from './own-files.ts';
 import { reporting } from './reporting.ts';
@@ -25,6 +26,16 @@ const manifestSchema = z.object({
   digest: z.string(),
   disks: z.array(diskSchema),
   nvramPath: z.string().optional(),
+  memory: z
+    .object({
+      path: z.string(),
+      digest: z.string(),
+      bytes: z.number(),
+      memoryBytes: z.number(),
+      takenAt: z.string(),
+      madeOn: z.string(),
+    })
+    .optional(),
 });
 type Manifest = z.infer<typeof manifestSchema>;
 
@@ -38,7 +49,10 @@ export function sealStep(
         report({ doneBytes: 0, totalBytes: step.bytes });
         const manifest = (await findSealed(shell, step)) ?? (await seal(shell, step, context, report));
         const allocated = manifest.disks.reduce((sum, disk) => sum + disk.allocatedBytes, 0);
-        context.result({ base: baseOf(manifest, step.definition), storedBytes: allocated });
+        context.result({
+          base: await baseOf(shell, manifest, step.definition, context.signal),
+          storedBytes: allocated + (manifest.memory?.bytes ?? 0),
+        });
         report({ doneBytes: step.bytes, totalBytes: step.bytes });
       }),
     async undo(step, { signal }) {
@@ -59,6 +73,7 @@ export function sealStep(
       );
       for (const disk of sealed.disks) await shell.remove(disk.path);
       if (sealed.nvramPath !== undefined) await shell.remove(sealed.nvramPath);
+      if (sealed.memory) await shell.remove(sealed.memory.path);
       await shell.remove(`${folder}/base.json`);
       await removeEmpty(shell, folder, signal);
       return `deleted the base ${sealed.digest.slice(0, 12)}`;
@@ -68,12 +83,23 @@ export function sealStep(
 
 const folderFor = (step: SealStep, digest: string): string => `${step.into}/${digest.slice(0, 12)}`;
 
-const baseOf = (manifest: Manifest, definition: string): CapturedBase => ({
-  digest: manifest.digest,
-  definition,
-  disks: manifest.disks,
-  ...(manifest.nvramPath === undefined ? {} : { nvramPath: manifest.nvramPath }),
-});
+async function baseOf(
+  shell: Shell,
+  { digest, disks, nvramPath, memory }: Manifest,
+  definition: string,
+  signal: AbortSignal,
+): Promise<CapturedBase> {
+  return {
+    digest,
+    definition,
+    disks,
+    ...(nvramPath === undefined ? {} : { nvramPath }),
+    // Not in the manifest, which anyone may read: a definition may hold a display's password.
+    ...(memory === undefined
+      ? {}
+      : { memory: { ...memory, resume: JSON.stringify(await readHead(shell, memory.path, signal)) } }),
+  };
+}
 
 async function seal(
   shell: Shell,
@@ -89,6 +115,8 @@ async function seal(
     allocatedBytes: number;
   }[] = [];
   let done = 0;
+  const memory = step.memory && sealMemory(shell, step, step.memory, context.signal);
+  memory?.catch(() => undefined); // awaited below, also when a disk can't be read
   for (const disk of step.disks) {
     const path = `${step.from}/${disk.file}`;
     report({ doneBytes: Math.min(done, step.bytes), totalBytes: step.bytes, note: `reading ${disk.target}` });
@@ -110,11 +138,13 @@ async function seal(
     step.nvramFile === undefined
       ? undefined
       : await sha256(shell, `${step.from}/${step.nvramFile}`, context.signal);
+  const point = await memory;
   const digest = createHash('sha256')
     .update(
       [
         ...digests.map((disk) => `${disk.target} ${disk.digest}`),
         ...(nvram === undefined ? [] : [`nvram ${nvram}`]),
+        ...(point === undefined ? [] : [`memory ${point.digest}`]),
         // A version's definition is as immutable as its disks: another definition is another base.
         `definition ${createHash('sha256').update(step.definition).digest('hex')}`,
       ].join('\n'),
@@ -130,14 +160,37 @@ async function seal(
       format: file.endsWith('.raw') ? 'raw' : 'qcow2',
     })),
     ...(step.nvramFile === undefined ? {} : { nvramPath: `${folder}/${step.nvramFile}` }),
+    ...(point === undefined || step.memory === undefined
+      ? {}
+      : { memory: { ...point, path: `${folder}/${step.memory.file}` } }),
   };
   const known = await readManifest(shell, folder);
   if (known) return joinKnown(shell, step, known, context);
   for (const disk of step.disks) await shell.chmod(`${step.from}/${disk.file}`, 0o444);
   if (step.nvramFile !== undefined) await shell.chmod(`${step.from}/${step.nvramFile}`, 0o444);
+  // Unlike the disks: what is in a guest's memory (keys, passwords) is nobody else's to read.
+  if (step.memory !== undefined) await shell.chmod(`${step.from}/${step.memory.file}`, 0o400);
   await writeManifest(shell, step.from, manifest);
   await shell.rename(step.from, folder);
   return manifest;
+}
+
+async function sealMemory(
+  shell: Shell,
+  step: SealStep,
+  { file, memoryBytes, madeOn }: NonNullable<SealStep['memory']>,
+  signal: AbortSignal,
+): Promise<NonNullable<Manifest['memory']>> {
+  const path = `${step.from}/${file}`;
+  const [stat, digest] = await Promise.all([shell.stat(path), sha256(shell, path, signal)]);
+  return {
+    path,
+    digest,
+    bytes: stat?.size ?? 0,
+    memoryBytes,
+    takenAt: new Date(stat?.modifiedMs ?? 0).toISOString(),
+    madeOn,
+  };
 }
 
 /** The same content is there already: one base serves both. */
@@ -159,6 +212,7 @@ async function removeUnsealed(shell: Shell, step: SealStep, signal: AbortSignal)
   for (const file of [
     ...step.disks.map((disk) => disk.file),
     ...(step.nvramFile === undefined ? [] : [step.nvramFile]),
+    ...(step.memory === undefined ? [] : [step.memory.file]),
     'base.json',
   ])
     await shell.remove(`${step.from}/${file}`);
