@@ -15,6 +15,7 @@ import { collectBases, keepFromRemoval } from './collect.ts';
 import type { Db } from './client.ts';
 import { endFollowers, releaseGuests, wakeFollowers, type EndedRow } from './ending.ts';
 import { appendEvents, type NewEvent } from './events.ts';
+import { withConsistencyOfBase } from './inherited.ts';
 import { persistently, transaction, type Patience, type Tx } from './transaction.ts';
 import type { JobRef } from './types.ts';
 
@@ -31,7 +32,11 @@ export function finish(db: Db, held: Claim, outcome: Outcome, patience: Patience
   return persistently(() => transaction(db, (tx) => record(tx, held, outcome)), patience);
 }
 
-async function record(tx: Tx, held: Claim, outcome: Outcome): Promise<JobRef[]> {
+async function record(tx: Tx, held: Claim, reported: Outcome): Promise<JobRef[]> {
+  const outcome: Outcome =
+    reported.state === 'finished'
+      ? { ...reported, result: await withConsistencyOfBase(tx, held, reported.result) }
+      : reported;
   const error = outcome.state === 'failed' ? outcome.error.toPublic() : undefined;
   const result = outcome.state === 'cancelled' ? undefined : outcome.result;
   const { rows } = await tx.query<FinishedRow>(

@@ -306,6 +306,53 @@ describe('performing', () => {
     expect(versions.map((version) => version.number)).toEqual([1, 2]);
   });
 
+  it('a clone is no more consistent than the base it was made from, of a guest or of a template', async () => {
+    const consistent = {
+      consistency: 'crash',
+      consistencyNote: 'crash-consistent: no agent answered',
+    } as const;
+    const source = { type: 'guest' as const, id: await someGuest(test.db, 'c-source') };
+    const batch = await requestClone(test.db, {
+      ...asked(),
+      request: { ...cloneOf('guest', 'linked', 'c-1'), source },
+    });
+    const capture = await claimed(batch.operationIds[0]);
+    await savePlan(test.db, capture, somePlan('x', { kind: 'capture' }));
+    await finish(test.db, capture, { state: 'finished', result: { base: someBase('c1'), ...consistent } });
+    const asTemplate = await requestCapture(test.db, {
+      ...asked(),
+      guestId: source.id,
+      template: { name: 'of-running', description: '' },
+    });
+    const second = await claimed(asTemplate.operationIds[0]);
+    await savePlan(test.db, second, somePlan('x', { kind: 'capture' }));
+    await finish(test.db, second, { state: 'finished', result: { base: someBase('c2'), ...consistent } });
+    const version = await test.db.prisma.templateVersion.findFirstOrThrow({
+      where: { template: { name: 'of-running' } },
+    });
+    const full = await requestClone(test.db, {
+      ...asked(),
+      request: {
+        ...cloneOf('template', 'full', 'c-2'),
+        source: { type: 'template', versionId: version.id },
+      },
+    });
+    for (const [operationId, name, baseDigest] of [
+      [batch.operationIds[1], 'c-1', 'c1'],
+      [full.operationIds[0], 'c-2', undefined],
+    ] as const) {
+      const held = await claimed(operationId);
+      const { baseDigest: _digest, ...plan } = somePlan(name);
+      await savePlan(test.db, held, { ...plan, ...(baseDigest === undefined ? {} : { baseDigest }) });
+      await finish(test.db, held, { state: 'finished', result: { consistency: 'exact' } });
+      const row = await test.db.prisma.operation.findUniqueOrThrow({ where: { id: held.operationId } });
+      expect(row.result).toEqual({
+        consistency: 'crash',
+        consistencyNote: 'crash-consistent: no agent answered, when its source was captured',
+      });
+    }
+  });
+
   it('30 operations × 4 steps through the journal at once', async () => {
     const batch = await requestClone(test.db, {
       ...asked(),

@@ -141,7 +141,12 @@ function Finished({ operation }: { operation: OperationView }) {
         : `Its agent answered ${formatDuration(result.agentMs / 1000)} after the start`,
     );
   if (result?.consistencyNote !== undefined) facts.push(sentence(result.consistencyNote));
-  else if (result?.consistency !== undefined) facts.push(consistencyWords[result.consistency]);
+  else if (result?.consistency !== undefined)
+    facts.push(
+      result.consistency === 'exact' && operation.source?.type === 'template'
+        ? 'Exact: block for block as the template is stored'
+        : consistencyWords[result.consistency],
+    );
   if (result?.movedBytes !== undefined || result?.storedBytes !== undefined)
     facts.push(
       `Moved ${formatBytes(result.movedBytes ?? 0)}, stores ${formatBytes(result.storedBytes ?? 0)}`,

@@ -93,6 +93,7 @@ export function copyHandler(host: SimulatedHost, speed: Speed, clock: Clock): St
       context.result({
         movedBytes: context.plan.estimates.moveBytes,
         storedBytes: context.plan.estimates.storeBytes,
+        ...(context.plan.consistency === 'exact' ? { consistency: 'exact' } : {}),
       });
     },
     undo: (step) => removeOwn(host, step.to, step.owner),
@@ -141,7 +142,12 @@ export function overlayHandler(host: SimulatedHost, speed: Speed, clock: Clock):
           owner: step.owner,
         };
       });
-      context.result({ movedBytes: 0, storedBytes: context.plan.estimates.storeBytes, strategy: 'overlay' });
+      context.result({
+        movedBytes: 0,
+        storedBytes: context.plan.estimates.storeBytes,
+        strategy: 'overlay',
+        consistency: 'exact',
+      });
       yield {};
     },
     undo: (step) => removeOwn(host, step.to, step.owner),

@@ -10,7 +10,7 @@ export function cloneCases(stage: () => Stage): void {
     const { rig, source } = stage();
     const before = await snapshot(rig);
     const { plan, outcome } = await make(rig, cloneOf(source, 'full-1'), 'full-1');
-    expect(outcome.result.consistency ?? plan.consistency).toBe('exact');
+    expect(outcome.result.consistency).toBe('exact');
     expect(await rig.content('full-1')).toEqual(await rig.content(source.name));
     const [mine, theirs] = [await rig.definition('full-1'), await rig.definition(source.name)];
     expect(mine?.rest).toBe(theirs?.rest);

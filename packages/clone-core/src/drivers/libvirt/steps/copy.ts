@@ -106,6 +106,7 @@ export function copyDiskStep(shell: Shell, virsh: Virsh, host: HostReader): Step
         context.result({
           strategy: step.strategy,
           movedBytes: step.strategy === 'convert' ? total : 0,
+          consistency: 'exact', // it stood still from the first byte to the last
           ...(stat ? { storedBytes: stat.allocated } : {}),
         });
         report({ doneBytes: total, totalBytes: total });
