@@ -2,7 +2,7 @@
 import { findFirmware } from './firmware.ts';
 import type { CapturedBase, DriverSource, GuestRef, OperationRequest } from '../../driver.ts';
 import { usersOf, type DiskOwner } from '../../disks/users.ts';
-import { readChain } from '../../disks/chain.ts';
+import { readImage } from '../../disks/image.ts';
 import { OffshootError } from '../../errors.ts';
 import type { Shell } from '../../shell/shell.ts';
 import type { Definitions } from './definitions.ts';
@@ -243,39 +243,11 @@ async function inspectImage(
   request: Extract<OperationRequest, { kind: 'import' }>,
   signal: AbortSignal,
 ): Promise<Specific> {
-  const { imagePath } = request;
-  const stat = await shell.stat(imagePath);
-  const refuse = (
-    code: 'source-missing' | 'unsupported-disk',
-    publicMessage: string,
-    remedy: string,
-  ): OffshootError => new OffshootError(code, { publicMessage, remedy, field: 'imagePath' });
-  if (!stat)
-    throw refuse(
-      'source-missing',
-      `There is no file ${imagePath} on the host.`,
-      'Copy the image to the host, or correct the path.',
-    );
-  if (stat.type === 'block')
-    throw refuse('unsupported-disk', `${imagePath} is a block device.`, 'Give the path of an image file.');
-  const chain = await readChain(shell, { path: imagePath, label: 'image' }, signal);
-  const [file] = chain;
-  if (!file || chain.length > 1 || file.externalData)
-    throw refuse(
-      'unsupported-disk',
-      'The image stands on another file.',
-      'Flatten it first: qemu-img convert -O qcow2 IMAGE FLAT.qcow2',
-    );
-  if (file.format !== 'qcow2' && file.format !== 'raw')
-    throw refuse(
-      'unsupported-disk',
-      `The image is ${file.format}; qcow2 and raw can be imported.`,
-      'Convert it first: qemu-img convert -O qcow2 IMAGE IMAGE.qcow2',
-    );
+  const file = await readImage(shell, request.imagePath, signal);
   const firmware = request.firmware === 'uefi' ? await findFirmware(shell) : undefined;
   return {
     image: {
-      path: imagePath,
+      path: file.path,
       format: file.format,
       virtualBytes: file.virtualBytes,
       allocatedBytes: file.allocated,
