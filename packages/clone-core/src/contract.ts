@@ -38,13 +38,16 @@ export const operationKinds = [
   'reset',
   'refresh',
   'restore',
+  'snapshot',
+  'revert',
+  'remove-snapshot',
 ] as const;
 /**
  * `refresh` brings a full clone up to date with its source; `restore` puts it back to a state kept by a refresh.
  * `capture` freezes a guest's disks into an immutable base (a template version, or the hidden base of linked clones);
  * `import` makes a template version from an image file; `remove-base` deletes a base that has no children;
  * `verify` compares a guest's disks with what it was cloned from;
- * `reset` puts a linked clone back to what it was when it was cloned.
+ * `reset` puts a linked clone back to what it was when it was cloned; `revert` puts a guest back to a `snapshot`.
  */
 export type OperationKind = (typeof operationKinds)[number];
 
@@ -156,6 +159,27 @@ export type ImportRequest = z.infer<typeof importRequestSchema>;
 export const verifyDepths = ['whole', 'sample'] as const;
 /** `whole`: every byte of every disk. `sample`: blocks at random places, see `undetectedShare`. */
 export type VerifyDepth = (typeof verifyDepths)[number];
+
+/** At most so many snapshots of one guest: each holds what was overwritten since, inside the disk file. */
+export const MAX_SNAPSHOTS = 20;
+
+export const snapshotNameSchema = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$/,
+    'A snapshot’s name holds up to 60 letters, digits, dots, dashes and underscores, and begins with a letter or digit.',
+  );
+
+export interface GuestSnapshot {
+  name: string;
+  /** ISO 8601. */
+  takenAt: string;
+  /** It ran when it was taken; reverting goes on from there. */
+  withMemory: boolean;
+  memoryBytes?: number;
+  /** Taken here; one of another tool is shown and left alone. */
+  ours: boolean;
+}
 
 // ── the plan, as previewed, saved and performed ─────────────────────────────────────────────────────────────────────
 
@@ -312,6 +336,8 @@ export interface OperationResult {
   /** Milliseconds that a running source stood still, at most. */
   pauseMs?: number;
   address?: string;
+  /** For snapshot: what was taken. */
+  snapshot?: GuestSnapshot;
   /** For capture/import: where the base is and what it is. */
   base?: CapturedBase;
   /** ISO 8601: the point of the source that a refreshable clone holds now. */

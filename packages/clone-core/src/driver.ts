@@ -9,6 +9,7 @@ import type {
   Drift,
   Estimates,
   Generations,
+  GuestSnapshot,
   GuestState,
   HostFacts,
   HypervisorKind,
@@ -82,7 +83,11 @@ export type OperationRequest =
       generations?: Generations;
       options: RefreshOptions;
     }
-  | { kind: 'restore'; guest: GuestRef; generations: Generations; to: number };
+  | { kind: 'restore'; guest: GuestRef; generations: Generations; to: number }
+  /** Of a running guest with its memory, of a stopped one without. */
+  | { kind: 'snapshot'; guest: GuestRef; name: string }
+  | { kind: 'revert'; guest: GuestRef; name: string }
+  | { kind: 'remove-snapshot'; guest: GuestRef; name: string };
 
 /** Why something can't be done, from the capability table or from facts. */
 export interface Refusal {
@@ -184,6 +189,8 @@ export interface ObservedGuest {
   macs: string[];
   address?: string;
   disks: { target: string; path: string; format: string; virtualBytes: number; usedBytes: number }[];
+  /** Left out: the driver knows of none. */
+  snapshots?: Omit<GuestSnapshot, 'ours'>[];
 }
 
 export interface Driver<S extends Step = Step, F extends Facts = Facts> {

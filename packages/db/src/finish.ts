@@ -2,6 +2,7 @@
 import type {
   CapturedBase,
   Generations,
+  GuestSnapshot,
   OperationResult,
   PublicError,
   UndoReport,
@@ -138,6 +139,12 @@ async function applyFinished(tx: Tx, held: Claim, row: FinishedRow, result: Oper
         row.guestId,
       ]);
       break;
+    case 'snapshot':
+    case 'remove-snapshot':
+      await listSnapshot(tx, row.guestId, held.request.name, result.snapshot);
+      break;
+    case 'revert':
+      break; // what it is now, the inventory tells
     case 'reset':
       // Whether it runs, and what it takes now, the inventory tells.
       await tx.query(`UPDATE "guest" SET "address" = COALESCE($2, "address") WHERE "id" = $1`, [
@@ -191,6 +198,20 @@ async function keepVerification(tx: Tx, guestId: string | null, result: Operatio
     guestId,
     JSON.stringify(result.verified),
   ]);
+}
+
+/** Takes the name off the guest's list, and puts the new snapshot on it. The inventory brings the list in line with the host. */
+async function listSnapshot(
+  tx: Tx,
+  guestId: string | null,
+  name: string,
+  snapshot: GuestSnapshot | undefined,
+): Promise<void> {
+  await tx.query(
+    `UPDATE "guest" SET "snapshots" = COALESCE((SELECT jsonb_agg(s) FROM jsonb_array_elements(COALESCE("snapshots", '[]')) s
+       WHERE s ->> 'name' <> $2), '[]') || $3::jsonb WHERE "id" = $1`,
+    [guestId, name, JSON.stringify(snapshot ? [snapshot] : [])],
+  );
 }
 
 /** Files that the plan made beside the guest's own are the guest's from now on. */

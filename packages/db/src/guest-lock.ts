@@ -1,5 +1,5 @@
 /** Row locks and the rule that one guest has one operation at a time. Internal to this package. */
-import type { CloneMode, GuestState, OperationKind } from '@offshoot/clone-core/contract';
+import type { CloneMode, GuestSnapshot, GuestState, OperationKind } from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import type { Tx } from './transaction.ts';
 
@@ -12,6 +12,7 @@ export interface LockedGuest {
   managed: boolean;
   mode: CloneMode | null;
   baseId: string | null;
+  snapshots: GuestSnapshot[] | null;
 }
 
 /** Locks the guest's row until the transaction ends; `shared` lets others lock it shared too. Throws `not-found`. */
@@ -22,7 +23,7 @@ export async function lockGuest(
   field = 'guestId',
 ): Promise<LockedGuest> {
   const { rows } = await tx.query<LockedGuest>(
-    `SELECT "id", "hostId", "name", "uuid", "state", "managed", "mode", "baseId" FROM "guest" WHERE "id" = $1
+    `SELECT "id", "hostId", "name", "uuid", "state", "managed", "mode", "baseId", "snapshots" FROM "guest" WHERE "id" = $1
      ${lock === 'exclusive' ? 'FOR NO KEY UPDATE' : 'FOR SHARE'}`,
     [guestId],
   );
@@ -47,6 +48,9 @@ const doing: Record<OperationKind, string> = {
   reset: 'is being reset',
   refresh: 'is being refreshed',
   restore: 'is being put back',
+  snapshot: 'is being put into a snapshot',
+  revert: 'is being put back to a snapshot',
+  'remove-snapshot': 'is losing a snapshot',
 };
 
 /**

@@ -1,5 +1,7 @@
 /** Asking for everything but clones: start, stop, delete, capture, import, removal of a base. */
 import {
+  snapshotNameSchema,
+  MAX_SNAPSHOTS,
   importRequestSchema,
   type ImportRequest,
   type OperationKind,
@@ -45,6 +47,37 @@ export function refuseIfMissing(guest: LockedGuest): void {
   });
 }
 
+type SnapshotKind = 'snapshot' | 'revert' | 'remove-snapshot';
+
+function refuseAnother({ name, snapshots }: LockedGuest, wanted: string): void {
+  const taken = snapshots ?? [];
+  if (taken.some((each) => each.name === wanted)) {
+    throw new OffshootError('name-taken', {
+      publicMessage: `“${name}” already has a snapshot named “${wanted}”.`,
+      remedy: 'Choose another name.',
+      field: 'name',
+    });
+  }
+  if (taken.length < MAX_SNAPSHOTS) return;
+  throw new OffshootError('not-allowed', {
+    publicMessage: `“${name}” has ${taken.length} snapshots, and ${MAX_SNAPSHOTS} are the most.`,
+    remedy: 'Remove one that is no longer needed.',
+  });
+}
+
+/** One that another tool took is that tool's to go back to and to remove. */
+function needOurs({ name, snapshots }: LockedGuest, wanted: string): void {
+  const found = snapshots?.find((each) => each.name === wanted);
+  if (found?.ours === true) return;
+  throw new OffshootError(found ? 'not-allowed' : 'not-found', {
+    publicMessage: found
+      ? `The snapshot “${wanted}” of “${name}” was taken with another tool, so Offshoot leaves it alone.`
+      : `“${name}” has no snapshot named “${wanted}” any more.`,
+    remedy: found ? 'Use the tool that took it.' : 'Reload its page.',
+    field: 'name',
+  });
+}
+
 /** Only a linked clone has a state to go back to without copying. */
 function refuseIfNotLinked(guest: LockedGuest): void {
   if (guest.mode === 'linked' && guest.baseId !== null) return;
@@ -69,7 +102,7 @@ export async function makeGuestOperation(
   guestId: string,
   request: Extract<
     StoredRequest,
-    { kind: 'start' | 'stop' | 'capture' | 'delete' | 'verify' | 'reset' | 'restore' }
+    { kind: 'start' | 'stop' | 'capture' | 'delete' | 'verify' | 'reset' | 'restore' | SnapshotKind }
   >,
 ): Made {
   if (request.kind === 'verify') return makeVerify(tx, guestId, request);
@@ -77,6 +110,8 @@ export async function makeGuestOperation(
   if (request.kind !== 'delete') {
     refuseIfMissing(guest);
     if (request.kind === 'reset') refuseIfNotLinked(guest);
+    if (request.kind === 'snapshot') refuseAnother(guest, request.name);
+    if (request.kind === 'revert' || request.kind === 'remove-snapshot') needOurs(guest, request.name);
     const lane = request.kind === 'capture' ? 'bulk' : 'interactive';
     return { operations: [operation({ hostId: guest.hostId, guestId, title: guest.name, request, lane })] };
   }
@@ -134,6 +169,22 @@ export function requestReset(
     waitForAgent: asked.waitForAgent,
     agentTimeoutSeconds: START_TIMEOUT_SECONDS,
   } as const;
+  return ask(db, asked, { guestId: asked.guestId, request }, (tx) =>
+    makeGuestOperation(tx, asked.guestId, request),
+  );
+}
+
+/**
+ * Takes a snapshot of a guest (with its memory when it runs), goes back to one, or removes one. Throws `busy`,
+ * `not-found`, `source-missing`, `name-taken`, and `not-allowed` for too many or for another tool's.
+ */
+export function requestSnapshot(
+  db: Db,
+  asked: Asked & { guestId: string; kind: SnapshotKind; name: string },
+): Promise<BatchResult> {
+  const { kind } = asked;
+  const name = parseOrRefuse<string>(snapshotNameSchema, asked.name);
+  const request = { kind, name };
   return ask(db, asked, { guestId: asked.guestId, request }, (tx) =>
     makeGuestOperation(tx, asked.guestId, request),
   );

@@ -1,5 +1,5 @@
 /** Hosts and the guests seen on them, as their workers report. */
-import type { GuestState, HostFacts, HypervisorKind } from '@offshoot/clone-core/contract';
+import type { GuestSnapshot, GuestState, HostFacts, HypervisorKind } from '@offshoot/clone-core/contract';
 import type { ObservedGuest } from '@offshoot/clone-core/driver';
 import { inventoryEvent } from './ask.ts';
 import type { Db } from './client.ts';
@@ -88,6 +88,7 @@ interface KnownGuest {
   macs: string[] | null;
   address: string | null;
   disks: unknown;
+  snapshots: GuestSnapshot[] | null;
 }
 
 /** A change of used space smaller than this is stored, but wakes no browser. Bytes. */
@@ -111,17 +112,15 @@ export function syncGuests(
       await tx.query('SELECT pg_advisory_xact_lock(7067463, hashtext($1))', [hostId]);
       const recent = await recentlyTouched(tx, hostId, options.since);
       const { rows: known } = await tx.query<KnownGuest>(
-        `SELECT "id", "name", "uuid", "state", "vcpus", "memoryBytes", "usedBytes", "macs", "address", "disks" FROM "guest" WHERE "hostId" = $1 ORDER BY "id"`,
+        `SELECT "id", "name", "uuid", "state", "vcpus", "memoryBytes", "usedBytes", "macs", "address", "disks", "snapshots" FROM "guest" WHERE "hostId" = $1 ORDER BY "id"`,
         [hostId],
       );
       const left = known.filter(
         (row) => row.state !== 'creating' && row.state !== 'deleting' && !recent.has(row.name),
       );
-      const { changes, added, missing, news } = compare(
-        known,
-        left,
-        guests.filter((guest) => !recent.has(guest.name)),
-      );
+      const seen = guests.filter((guest) => !recent.has(guest.name));
+      const ours = await snapshotsTakenHere(tx, known, seen);
+      const { changes, added, missing, news } = compare(known, left, seen, ours);
       const changedIds = await update(tx, changes);
       const addedIds = await add(tx, hostId, added);
       if (missing.length > 0) {
@@ -151,12 +150,36 @@ async function recentlyTouched(tx: Tx, hostId: string, since: Date | undefined):
   return new Set(rows.map((row) => row.title));
 }
 
+/** Names of the snapshots that operations took, as "guest's id, name"; only of guests that have any. */
+async function snapshotsTakenHere(
+  tx: Tx,
+  known: readonly KnownGuest[],
+  seen: readonly ObservedGuest[],
+): Promise<ReadonlySet<string>> {
+  const having = new Set(seen.filter((guest) => (guest.snapshots?.length ?? 0) > 0).map(({ uuid }) => uuid));
+  const ids = known.filter((row) => row.uuid !== null && having.has(row.uuid)).map((row) => row.id);
+  if (ids.length === 0) return new Set();
+  const { rows } = await tx.query<{ guestId: string; name: string }>(
+    `SELECT "guestId", "request" ->> 'name' AS name FROM "operation"
+     WHERE "guestId" = ANY($1::uuid[]) AND "kind" = 'snapshot' AND "state" IN ('finished', 'running')`,
+    [ids],
+  );
+  return new Set(rows.map((row) => `${row.guestId} ${row.name}`));
+}
+
 interface Change {
   id: string;
   guest: ObservedGuest;
+  /** Null: the driver knows of none; what is stored stays. */
+  snapshots: GuestSnapshot[] | null;
 }
 
-function compare(known: readonly KnownGuest[], open: readonly KnownGuest[], seen: readonly ObservedGuest[]) {
+function compare(
+  known: readonly KnownGuest[],
+  open: readonly KnownGuest[],
+  seen: readonly ObservedGuest[],
+  ours: ReadonlySet<string>,
+) {
   const byUuid = new Map(known.flatMap((row) => (row.uuid === null ? [] : [[row.uuid, row]])));
   const openIds = new Set(open.map((row) => row.id));
   const changes: Change[] = [];
@@ -167,8 +190,14 @@ function compare(known: readonly KnownGuest[], open: readonly KnownGuest[], seen
     if (!row) {
       added.push(guest);
     } else if (openIds.has(row.id)) {
-      const change = differs(row, guest);
-      if (change !== 'none') changes.push({ id: row.id, guest });
+      const snapshots =
+        guest.snapshots?.map((each): GuestSnapshot => ({
+          ...each,
+          ours: ours.has(`${row.id} ${each.name}`),
+        })) ?? null;
+      const relisted = snapshots !== null && !sameSnapshots(row.snapshots ?? [], snapshots);
+      const change = relisted ? 'news' : differs(row, guest);
+      if (change !== 'none') changes.push({ id: row.id, guest, snapshots });
       if (change === 'news') news.add(row.id);
     }
   }
@@ -202,8 +231,22 @@ function differs(row: KnownGuest, guest: ObservedGuest): 'none' | 'quiet' | 'new
   return sameDisks ? 'none' : 'quiet';
 }
 
-const record = (id: string, guest: ObservedGuest): object => ({
+/** In whatever order: PostgreSQL keeps the keys of its JSON in one of its own. */
+const sameSnapshots = (one: readonly GuestSnapshot[], other: readonly GuestSnapshot[]): boolean => {
+  const text = (all: readonly GuestSnapshot[]): string =>
+    JSON.stringify(
+      all
+        .map(({ name, takenAt, withMemory, memoryBytes, ours }) =>
+          JSON.stringify([name, takenAt, withMemory, memoryBytes ?? 0, ours]),
+        )
+        .toSorted(),
+    );
+  return text(one) === text(other);
+};
+
+const record = (id: string, guest: ObservedGuest, snapshots: GuestSnapshot[] | null = null): object => ({
   id,
+  snapshots,
   uuid: guest.uuid,
   name: guest.name,
   state: guest.state,
@@ -216,17 +259,17 @@ const record = (id: string, guest: ObservedGuest): object => ({
   disks: guest.disks,
 });
 const RECORD = `r("id" uuid, "uuid" uuid, "name" text, "state" text, "vcpus" int, "memoryBytes" bigint, "virtualBytes" bigint,
-  "usedBytes" bigint, "macs" text[], "address" text, "disks" jsonb)`;
+  "usedBytes" bigint, "macs" text[], "address" text, "disks" jsonb, "snapshots" jsonb)`;
 
 async function update(tx: Tx, changes: readonly Change[]): Promise<string[]> {
   if (changes.length === 0) return [];
   const { rows } = await tx.query<{ id: string }>(
     `UPDATE "guest" g SET "state" = r."state", "vcpus" = r."vcpus", "memoryBytes" = r."memoryBytes", "virtualBytes" = r."virtualBytes",
-       "usedBytes" = r."usedBytes", "macs" = r."macs", "address" = r."address", "disks" = r."disks", "seenAt" = clock_timestamp(),
+       "usedBytes" = r."usedBytes", "macs" = r."macs", "address" = r."address", "disks" = r."disks", "snapshots" = COALESCE(NULLIF(r."snapshots", 'null'), g."snapshots"), "seenAt" = clock_timestamp(),
        "name" = CASE WHEN EXISTS (SELECT 1 FROM "guest" o WHERE o."hostId" = g."hostId" AND o."name" = r."name") THEN g."name" ELSE r."name" END
      FROM jsonb_to_recordset($1::jsonb) AS ${RECORD}
      WHERE g."id" = r."id" AND g."state" NOT IN ('creating', 'deleting') RETURNING g."id"`,
-    [JSON.stringify(changes.map((change) => record(change.id, change.guest)))],
+    [JSON.stringify(changes.map((change) => record(change.id, change.guest, change.snapshots)))],
   );
   return rows.map((row) => row.id);
 }

@@ -10,6 +10,7 @@ export {
   requestImport,
   requestRemoveBase,
   requestReset,
+  requestSnapshot,
   requestStart,
   requestStop,
   requestVerify,

@@ -54,6 +54,9 @@ async function resolve(
     }
     case 'start':
     case 'stop':
+    case 'snapshot':
+    case 'revert':
+    case 'remove-snapshot':
       return { ...request, guest: await guestRef(db, held.guestId) };
     case 'delete': {
       const guest = await guestRef(db, held.guestId);

@@ -6,6 +6,7 @@ import {
   guestNameSchema,
   importRequestSchema,
   refreshOptionsSchema,
+  snapshotNameSchema,
   sourceSchema,
   verifyDepths,
   type CloneMode,
@@ -59,6 +60,9 @@ export const storedRequestSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('refresh'), options: refreshOptionsSchema }),
   /** Number of the generation that the guest is put back to. */
   z.strictObject({ kind: z.literal('restore'), to: z.int().min(0) }),
+  z.strictObject({ kind: z.literal('snapshot'), name: snapshotNameSchema }),
+  z.strictObject({ kind: z.literal('revert'), name: snapshotNameSchema }),
+  z.strictObject({ kind: z.literal('remove-snapshot'), name: snapshotNameSchema }),
 ]);
 export type StoredRequest = z.infer<typeof storedRequestSchema>;
 

@@ -1,7 +1,8 @@
 /** Why something can't be done with a guest, in plain words, before the click. Null: it can. */
+import { MAX_SNAPSHOTS } from '@offshoot/clone-core/contract';
 import type { GuestView } from '../server/views/guest.ts';
 
-type Guest = Pick<GuestView, 'state' | 'busy' | 'mode' | 'managed' | 'base'>;
+type Guest = Pick<GuestView, 'state' | 'busy' | 'mode' | 'managed' | 'base' | 'host' | 'snapshots'>;
 
 function whyNotNow({ state, busy }: Guest): string | null {
   if (busy !== null) return 'It is being worked on.';
@@ -16,5 +17,14 @@ export function whyNoReset(guest: Guest): string | null {
     return 'It went on from the memory of its source; its disks alone are no state to put it back to.';
   if (guest.mode === null) return 'It was not cloned by Offshoot.';
   if (guest.base === null) return 'It stands on no base that it could be put back to.';
+  if (guest.snapshots.length > 0) return 'Its snapshots would be lost: remove them first.';
+  return whyNotNow(guest);
+}
+
+/** Snapshots are the host's own; a simulated one has none. */
+export function whyNoSnapshot(guest: Guest): string | null {
+  if (guest.host.simulated) return 'The simulated host keeps no snapshots.';
+  if (guest.snapshots.length >= MAX_SNAPSHOTS)
+    return `${MAX_SNAPSHOTS} snapshots are the most: remove one first.`;
   return whyNotNow(guest);
 }

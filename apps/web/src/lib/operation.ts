@@ -74,6 +74,9 @@ const verbs: Readonly<Record<OperationView['kind'], string>> = {
   restore: 'Put back',
   verify: 'Compare',
   reset: 'Reset',
+  snapshot: 'Snapshot',
+  revert: 'Revert',
+  'remove-snapshot': 'Remove a snapshot of',
 };
 
 /** Removal of a base that no template shows: "base 3f2a…", gone with its last clone. */

@@ -23,6 +23,7 @@ import { ActionDialog, type Action } from './actions.tsx';
 import { MoreActions } from './MoreActions.tsx';
 import { Drift } from './Drift.tsx';
 import { modeWord } from './GuestTable.tsx';
+import { Snapshots } from './Snapshots.tsx';
 import { SourceLink } from './SourceLink.tsx';
 import { States } from './States.tsx';
 import { Verified } from './Verified.tsx';
@@ -87,6 +88,7 @@ export function GuestPage({ id }: { id: string }) {
       <Drift guest={guest} />
       <States guest={guest} />
       <Verified guest={guest} onVerify={() => setAction('verify')} />
+      <Snapshots guest={guest} />
       <Clones guest={guest} />
       <Section title="Operations">
         <OperationList

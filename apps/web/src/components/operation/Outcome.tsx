@@ -188,6 +188,12 @@ function finishedTitle({ kind, guest, title, result }: OperationView): string {
       return result?.base?.memory ? 'Its memory and disks are stored' : 'Its disks are stored';
     case 'import':
       return 'The template is ready to clone';
+    case 'snapshot':
+      return result?.snapshot ? `Snapshot “${result.snapshot.name}” is taken` : 'The snapshot is taken';
+    case 'revert':
+      return `${name} is back at its snapshot`;
+    case 'remove-snapshot':
+      return 'The snapshot is removed';
     case 'reset':
       return `${name} is as it was when it was cloned`;
     case 'refresh':

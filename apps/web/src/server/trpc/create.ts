@@ -1,4 +1,5 @@
 import {
+  snapshotNameSchema,
   cloneRequestSchema,
   guestNameSchema,
   importRequestSchema,
@@ -15,6 +16,7 @@ import {
   requestRemoveBase,
   requestReset,
   requestRestore,
+  requestSnapshot,
   requestStart,
   requestStop,
   requestVerify,
@@ -139,6 +141,19 @@ export const createRouter = router({
     .input(z.strictObject({ idempotencyKey, guestId: z.uuid(), depth: z.enum(verifyDepths) }))
     .mutation(async ({ ctx, input }) =>
       ring(await requestVerify(db(), { userId: ctx.signed.userId, ...input })),
+    ),
+
+  snapshot: procedure
+    .input(
+      z.strictObject({
+        idempotencyKey,
+        guestId: z.uuid(),
+        kind: z.enum(['snapshot', 'revert', 'remove-snapshot']),
+        name: snapshotNameSchema,
+      }),
+    )
+    .mutation(async ({ ctx, input }) =>
+      ring(await requestSnapshot(db(), { userId: ctx.signed.userId, ...input })),
     ),
 
   reset: procedure

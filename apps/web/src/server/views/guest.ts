@@ -1,5 +1,6 @@
 /** Guests as a browser sees them. */
 import type {
+  GuestSnapshot,
   CloneMode,
   Generation,
   Generations,
@@ -74,6 +75,8 @@ export interface GuestView {
   counterpart: { label: string; running: boolean } | null;
   /** The last comparison with what it was cloned from. */
   verified: Verification | null;
+  /** Newest first. */
+  snapshots: GuestSnapshot[];
   /** What its disks are overlays on. `hidden`: no template shows it, so it goes with its last guest. */
   base: { bytes: number; guests: number; hidden: boolean } | null;
   /** Of a clone that was refreshed or made for it: the states it can be put back to, newest first. */
@@ -111,6 +114,9 @@ export function guestView(row: Row): GuestView {
     counterpart: counterpartOf(row),
     states: statesOf(row.generations as unknown as Generations | null),
     verified: row.verified as unknown as Verification | null,
+    snapshots: ((row.snapshots as unknown as GuestSnapshot[] | null) ?? []).toSorted((a, b) =>
+      a.takenAt < b.takenAt ? 1 : -1,
+    ),
     base: row.base
       ? {
           bytes: Number(row.base.allocatedBytes),

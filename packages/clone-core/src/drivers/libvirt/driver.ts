@@ -22,6 +22,7 @@ import { removeBaseStep, removeFilesStep } from './steps/removal.ts';
 import { rejoinStep } from './steps/rejoin.ts';
 import { resumeMemoryStep } from './steps/resume-memory.ts';
 import { sealStep } from './steps/seal.ts';
+import { dropSnapshotStep, revertStep, takeSnapshotStep } from './steps/snapshots.ts';
 import { discardKeptStep, swapFilesStep } from './steps/swap.ts';
 import type { LibvirtFacts, LibvirtStep } from './types.ts';
 import { Virsh } from './virsh.ts';
@@ -63,6 +64,9 @@ export function libvirtDriver(config: DriverConfig, shell: Shell): Driver<Libvir
       'own-layers': ownLayersStep(shell),
       redefine: redefineStep(virsh, known),
       settle: settleStep(shell, virsh),
+      'take-snapshot': takeSnapshotStep(virsh),
+      'revert-snapshot': revertStep(virsh),
+      'drop-snapshot': dropSnapshotStep(virsh),
     },
     list: lister(shell, virsh, known),
     hostFacts: async () => host.facts(),

@@ -56,7 +56,7 @@ export async function inspectOwn(
       .filter((disk) => disk.device === 'disk' && disk.path !== undefined && !own.has(disk.target))
       .map((disk) => disk.target),
     ...(nvram ? { nvram } : {}),
-    snapshots: [...new Set([...lines(listed ?? ''), ...inside.flat()])].toSorted(),
+    snapshots: [...new Set([...lines(listed ?? ''), ...inside.flat().map(({ name }) => name)])].toSorted(),
   };
 }
 

@@ -9,6 +9,7 @@ import type { Definitions } from './definitions.ts';
 import type { HostReader } from './host.ts';
 import { memoByKey } from './memo.ts';
 import { inspectGuest } from './inspect-guest.ts';
+import { inspectSnapshots } from './inspect-snapshots.ts';
 import { inspectOwn } from './inspect-own.ts';
 import { inspectClone, inspectRefresh } from './inspect-refresh.ts';
 import { recordsOf } from './records.ts';
@@ -58,6 +59,10 @@ export function inspector(
             theirs: await sourceOf(request.against, signal),
           },
         };
+      case 'snapshot':
+      case 'revert':
+      case 'remove-snapshot':
+        return { snapshots: await inspectSnapshots(reader, request.guest, signal) };
       case 'reset': {
         const [own, source] = await Promise.all([
           inspectOwn(reader, request, signal),

@@ -4,6 +4,7 @@ import type { Shell } from '../../shell/shell.ts';
 import type { Definitions } from './definitions.ts';
 import type { Domain } from './domain-read.ts';
 import { layeredDisk } from './generations.ts';
+import { snapshotLister } from './inspect-snapshots.ts';
 import { memo } from './memo.ts';
 import { stateOf, type Virsh } from './virsh.ts';
 
@@ -15,6 +16,7 @@ export type Lister = (signal: AbortSignal) => Promise<ObservedGuest[]>;
 
 export function lister(shell: Shell, virsh: Virsh, definitions: Definitions): Lister {
   const never = new AbortController().signal;
+  const snapshots = snapshotLister(shell, virsh);
   const leases = memo(LEASES_MS, () => readLeases(virsh, never));
   return async (signal) => {
     const [stats, domains, addresses] = await Promise.all([
@@ -26,6 +28,8 @@ export function lister(shell: Shell, virsh: Virsh, definitions: Definitions): Li
       const domain = [...domains.values()].find((each) => each.name === name);
       return domain ? [observe(domain, values, addresses)] : [];
     });
+    const taken = await snapshots(guests, signal);
+    for (const guest of guests) guest.snapshots = taken.get(guest.uuid) ?? [];
     await measure(
       shell,
       guests.flatMap((guest) => guest.disks),

@@ -6,6 +6,7 @@ import { planMemoryClone } from './plan-memory.ts';
 import { finishDraft, type Draft } from './plan-parts.ts';
 import { planRefresh, planRestore } from './plan-refresh.ts';
 import { planDelete, planStart, planStop } from './plan-power.ts';
+import { planSnapshots } from './plan-snapshots.ts';
 import { planVerify } from './plan-verify.ts';
 import { planReset } from './plan-reset.ts';
 import type { LibvirtFacts, LibvirtStep } from './types.ts';
@@ -38,6 +39,10 @@ function draftOf(request: OperationRequest, facts: LibvirtFacts, ids: IdSource):
       return planRefresh(request, facts, ids);
     case 'restore':
       return planRestore(request, facts);
+    case 'snapshot':
+    case 'revert':
+    case 'remove-snapshot':
+      return planSnapshots(request, facts, ids);
     default:
       return planRemoveBase(request, facts);
   }

@@ -52,6 +52,14 @@ export interface OwnFacts {
   /** Names of its snapshots: libvirt's, and those only in the disk files. */
   snapshots: string[];
 }
+/** A guest that is to be put into a snapshot, or back to one. */
+export interface SnapshotFacts {
+  state: DomainState;
+  memoryBytes: number;
+  /** Why libvirt can't take one of this guest. */
+  unable?: { why: string; remedy: string };
+  taken: { name: string; withMemory: boolean }[];
+}
 export interface OwnFile {
   target: string;
   path: string;
@@ -75,6 +83,8 @@ export interface LibvirtFacts extends Facts {
   compared?: { mine: SourceFacts; theirs: SourceFacts };
   /** For reset. */
   own?: OwnFacts;
+  /** For snapshot, revert and remove-snapshot. */
+  snapshots?: SnapshotFacts;
   /** For start, stop, delete; undefined: the host knows no such guest. */
   guest?: { uuid: string; name: string; state: DomainState; nvramPath?: string };
   /** For import. */
@@ -328,6 +338,27 @@ export interface SwapFilesStep extends Step {
   guest: GuestRef;
   swaps: Swap[];
 }
+export interface TakeSnapshotStep extends Step {
+  kind: 'take-snapshot';
+  guest: GuestRef;
+  name: string;
+  /** Kept in its description: only a snapshot with it is this plan's. */
+  mark: string;
+}
+export interface RevertStep extends Step {
+  kind: 'revert-snapshot';
+  guest: GuestRef;
+  to: string;
+  /** Holds what was before; undo goes back to it. */
+  back: string;
+}
+export interface DropSnapshotStep extends Step {
+  kind: 'drop-snapshot';
+  guest: GuestRef;
+  name: string;
+  /** It was of use to this plan only: nobody misses it. */
+  ours: boolean;
+}
 /** The point of no return of a plan that swapped files. */
 export interface DiscardKeptStep extends Step {
   kind: 'discard-kept';
@@ -400,6 +431,9 @@ export type LibvirtStep =
   | BeginRecordStep
   | OwnLayersStep
   | RedefineStep
-  | SettleStep;
+  | SettleStep
+  | TakeSnapshotStep
+  | RevertStep
+  | DropSnapshotStep;
 
 export type { BaseDisk };

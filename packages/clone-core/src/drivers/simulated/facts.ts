@@ -86,6 +86,10 @@ export function factsFor(
         other: { name: guest.name, state: guest.state, disks },
       };
     }
+    case 'snapshot':
+    case 'revert':
+    case 'remove-snapshot':
+      throw notSimulated(request.kind);
     case 'reset':
       return {
         ...facts,
@@ -104,13 +108,15 @@ export function notSimulated(what: OperationRequest['kind']): OffshootError {
   const words: Partial<Record<OperationRequest['kind'], string>> = {
     refresh: 'bring a clone up to date',
     restore: 'put a clone back',
+    snapshot: 'keep snapshots',
+    revert: 'keep snapshots',
+    'remove-snapshot': 'keep snapshots',
   };
   return new OffshootError('unavailable-mode', {
     publicMessage: `The simulated host does not ${words[what] ?? what}.`,
     remedy: 'Use a libvirt host for that.',
   });
 }
-
 function guestOf(
   ref: GuestRef,
   state: SimulatedState,

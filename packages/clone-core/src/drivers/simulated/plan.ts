@@ -87,6 +87,10 @@ function draftOf(
       return planDelete(request, facts, speed);
     case 'verify':
       return planVerify(request, facts, speed);
+    case 'snapshot':
+    case 'revert':
+    case 'remove-snapshot':
+      throw notSimulated(request.kind);
     case 'reset':
       return planReset(request, facts, ids, speed);
     case 'remove-base': {
