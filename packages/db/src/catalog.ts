@@ -10,7 +10,9 @@ export function listTemplates(db: Db) {
     include: {
       versions: {
         orderBy: { number: 'desc' },
-        include: { base: { include: { _count: { select: { children: true } } } } },
+        include: {
+          base: { include: { host: { select: { name: true } }, _count: { select: { children: true } } } },
+        },
       },
     },
   });

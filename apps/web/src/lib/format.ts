@@ -79,6 +79,9 @@ export function formatExact(at: Date): string {
   return `${day} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
 }
 
+/** Local time of the day, for lines of a log: "23:41:07". */
+export const formatClock = (at: Date): string => formatExact(at).slice(11);
+
 /** "1 guest", "3 guests". */
 export const count = (number: number, one: string, many = `${one}s`): string =>
   `${number} ${number === 1 ? one : many}`;

@@ -104,7 +104,7 @@ export const stateWords: Readonly<Record<OperationState, string>> = {
 export function statusLine(operation: OperationView): string {
   if (operation.state === 'waiting')
     return operation.after ? `after “${operation.after.title}”` : 'after another operation';
-  if (operation.state === 'queued') return `in the ${operation.lane} lane of ${operation.host.name}`;
+  if (operation.state === 'queued') return `waiting for a free lane on ${operation.host.name}`;
   if (operation.state === 'stale') return 'things changed since the preview; look at the new plan';
   if (operation.state === 'failed') return operation.error?.message ?? 'failed';
   if (operation.state === 'cancelled') return 'cancelled; what it had done is undone';

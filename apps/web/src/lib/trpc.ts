@@ -59,6 +59,12 @@ export function publicError(error: unknown): PublicError {
   };
 }
 
+/** What happened and what to do, where there is room for one text only. */
+export function publicWords(error: unknown): string {
+  const { message, remedy } = publicError(error);
+  return remedy === undefined ? message : `${message} ${remedy}`;
+}
+
 /** Whether the call failed because there is no session any more. */
 export function isSignedOut(error: unknown): boolean {
   if (!(error instanceof TRPCClientError)) return false;

@@ -114,6 +114,8 @@ function Form({
         agreedFingerprint: preview.data.fingerprint,
       });
   };
+  // Opened by its address, the page has nothing behind it to go back to.
+  const leave = (): void => (window.history.length > 1 ? router.back() : router.push('/'));
   const last = clone.data?.operationIds.length ?? 0;
   return (
     <>
@@ -192,7 +194,7 @@ function Form({
                     {read.request ? 'Working out what will happen…' : 'Pick a source and a name first.'}
                   </Text>
                 )}
-                <Button variant="default" onClick={() => router.back()}>
+                <Button variant="default" onClick={leave}>
                   Cancel
                 </Button>
                 <Button type="submit" disabled={!current || last > 0} loading={clone.isPending}>

@@ -46,7 +46,7 @@ export function useSources(): {
           template.osName,
           formatBytes(version.virtualBytes),
           version.memory ? `warm, ${formatBytes(version.memory.memoryBytes)} of memory` : '',
-          `on ${version.hostId}`,
+          `on ${version.hostName}`,
         ]
           .filter(Boolean)
           .join(' · '),

@@ -51,7 +51,9 @@ export function Section({
 
 /** A failed call where its answer would have been, with the way to try again. */
 export function Failed({ error, retry }: { error: unknown; retry?: () => void }) {
-  return <Problem error={publicError(error)} {...(retry === undefined ? {} : { retry })} />;
+  const shown = publicError(error);
+  // What is not there will not be there at the second look either.
+  return <Problem error={shown} {...(retry === undefined || shown.code === 'not-found' ? {} : { retry })} />;
 }
 
 export function Problem({ error, retry, title }: { error: PublicError; retry?: () => void; title?: string }) {

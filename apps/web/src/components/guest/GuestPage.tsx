@@ -94,7 +94,9 @@ export function GuestPage({ id }: { id: string }) {
         <OperationList
           filter={{ guestId: id, limit: 10 }}
           empty={
-            <Empty title="Nothing was done with it yet">Starting, stopping and cloning it shows here.</Empty>
+            <Empty title="Nothing was done with it yet">
+              What is done to it shows here; clones made of it are guests of their own.
+            </Empty>
           }
         />
       </Section>

@@ -7,7 +7,7 @@ import { useRouter } from 'next/navigation';
 import { useState } from 'react';
 import { count, formatBytes } from '../../lib/format.ts';
 import { useIdempotencyKey } from '../../lib/key.ts';
-import { publicError, useTRPC, type Outputs } from '../../lib/trpc.ts';
+import { publicError, publicWords, useTRPC, type Outputs } from '../../lib/trpc.ts';
 import type { GuestView } from '../../server/views/guest.ts';
 import { Problem } from '../display/Blocks.tsx';
 import { BlastRadius } from '../lineage/BlastRadius.tsx';
@@ -30,7 +30,7 @@ function useReport(guests: readonly GuestView[], onDone: () => void) {
       if (!result.ok)
         notifications.show({
           title: names.get(result.guestId) ?? 'A guest',
-          message: result.error.message,
+          message: [result.error.message, result.error.remedy].filter(Boolean).join(' '),
           color: 'gray',
           autoClose: 10_000,
         });
@@ -304,7 +304,7 @@ function Capture({ guest, onDone }: { guest: GuestView; onDone: () => void }) {
         description="A new name makes a template; an existing one gets a new version."
         value={name}
         onChange={(event) => setName(event.currentTarget.value)}
-        error={capture.error ? publicError(capture.error).message : undefined}
+        error={capture.error ? publicWords(capture.error) : undefined}
         data-autofocus
       />
       <Buttons

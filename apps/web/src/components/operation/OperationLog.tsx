@@ -6,6 +6,7 @@ import { IconChevronRight } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { useSubscription } from '@trpc/tanstack-react-query';
 import { useEffect, useRef, useState } from 'react';
+import { formatClock } from '../../lib/format.ts';
 import { useTRPC } from '../../lib/trpc.ts';
 import type { LogLine } from '../../server/operations.ts';
 import type { OperationView } from '../../server/views/operation.ts';
@@ -82,7 +83,7 @@ function Lines({ id, live }: { id: string; live: boolean }) {
         ? 'It has logged nothing yet.'
         : lines.map((line) => (
             <div key={line.id}>
-              {line.at.slice(11, 19)} {line.line}
+              {formatClock(new Date(line.at))} {line.line}
             </div>
           ))}
     </Box>

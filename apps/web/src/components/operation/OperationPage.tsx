@@ -11,7 +11,7 @@ import { useIdempotencyKey } from '../../lib/key.ts';
 import { formatDuration } from '../../lib/format.ts';
 import { useNow } from '../../lib/now.ts';
 import { operationTitle, secondsOf } from '../../lib/operation.ts';
-import { publicError, useTRPC } from '../../lib/trpc.ts';
+import { publicWords, useTRPC } from '../../lib/trpc.ts';
 import type { OperationView } from '../../server/views/operation.ts';
 import { Facts, Failed, PageTitle, SkeletonRows } from '../display/Blocks.tsx';
 import { OperationStateLabel } from '../display/State.tsx';
@@ -69,7 +69,7 @@ function About({ operation }: { operation: OperationView }) {
           operation.guest ? (
             <Link href={`/guests/${operation.guest.id}`}>{operation.guest.name}</Link>
           ) : (
-            'gone, or none'
+            noGuest(operation)
           ),
         ],
         [
@@ -107,12 +107,16 @@ function About({ operation }: { operation: OperationView }) {
   );
 }
 
+/** Templates and bases are nobody's guest; a guest that was deleted, or whose clone was undone, had a row once. */
+const noGuest = ({ kind }: OperationView): string =>
+  kind === 'import' || kind === 'remove-base' ? 'none' : 'gone';
+
 function Actions({ operation }: { operation: OperationView }) {
   const trpc = useTRPC();
   const router = useRouter();
   const [key, renew] = useIdempotencyKey();
   const fail = (error: unknown) =>
-    void notifications.show({ message: publicError(error).message, color: 'gray' });
+    void notifications.show({ message: publicWords(error), color: 'gray', autoClose: 10_000 });
   const cancel = useMutation(trpc.operation.cancel.mutationOptions({ onError: fail }));
   const retry = useMutation(
     trpc.operation.retry.mutationOptions({

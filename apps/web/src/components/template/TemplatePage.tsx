@@ -137,7 +137,7 @@ function Version({ version, onDelete }: { version: TemplateVersionView; onDelete
           [
             'Host',
             <Link key="h" href={`/hosts/${version.hostId}`}>
-              {version.hostId}
+              {version.hostName}
             </Link>,
           ],
           ['Made', <Ago key="m" at={version.createdAt} />],

@@ -10,6 +10,7 @@ export interface TemplateVersionView {
   baseId: string;
   digest: string;
   hostId: string;
+  hostName: string;
   virtualBytes: number;
   allocatedBytes: number;
   disks: { target: string; format: string; digest: string; virtualBytes: number; allocatedBytes: number }[];
@@ -47,6 +48,7 @@ export function templateView(row: Row): TemplateView {
       baseId: version.baseId,
       digest: version.base.digest,
       hostId: version.base.hostId,
+      hostName: version.base.host.name,
       virtualBytes: Number(version.base.virtualBytes),
       allocatedBytes: Number(version.base.allocatedBytes),
       disks: (version.base.disks as unknown as BaseDisk[]).map(
