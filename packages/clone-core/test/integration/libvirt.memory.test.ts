@@ -62,6 +62,7 @@ const sourceNow = async (): Promise<unknown> => ({
   disks: await virsh('domblklist', source.name),
   state: await virsh('domstate', source.name),
   snapshots: await virsh('snapshot-list', source.name, '--name'),
+  records: await virsh('checkpoint-list', source.name, '--name'),
   jobs: await attempt('virsh', '-q', 'blockjob', source.name, 'vda', '--info'),
 });
 
@@ -92,6 +93,15 @@ afterAll(async () => lab.destroy());
 
 it('a memory point leaves its source as it was, on its own disks, with what it wrote meanwhile', async () => {
   const driver = lab.driver();
+  await virsh(
+    'checkpoint-create-as',
+    source.name,
+    'record',
+    '--diskspec',
+    'vda,checkpoint=bitmap',
+    '--diskspec',
+    'vdb,checkpoint=no',
+  );
   const [before, bottom] = [await sourceNow(), await contentOf(lab, below)];
   const plan = await planOf(driver, capture(source));
   expect(plan.steps.map((step) => step.kind)).toEqual([
@@ -111,6 +121,7 @@ it('a memory point leaves its source as it was, on its own disks, with what it w
   expect(await sourceNow()).toEqual(before);
   expect(await shell(source.name, 'cat /root/meanwhile')).toBe('meanwhile\n');
   expect(await contentOf(lab, below), 'what the source stands on').toBe(bottom);
+  await virsh('checkpoint-delete', source.name, 'record');
   expect(outcome.result).toMatchObject({
     consistency: 'exact',
     consistencyNote: expect.stringMatching(/memory and disks are of one instant.* \d+ ms/),
