@@ -100,7 +100,13 @@ export type SourceState = 'stopped' | 'running' | 'paused' | 'template';
 /** Mode × state of the source → yes, or why not. A lookup, so the UI can grey out and explain. */
 export type CapabilityTable = Readonly<Record<CloneMode, Readonly<Record<SourceState, true | Refusal>>>>;
 
-export interface Step extends StepView {}
+export interface Step extends StepView {
+  /**
+   * Once it has begun nothing can be undone any more: the plan is performed to its end. A cancel comes too late, and a
+   * host that is away is waited for.
+   */
+  irreversible?: true;
+}
 
 /** What a plan makes: the only names its undo may ever touch. */
 export interface Creation {

@@ -28,6 +28,8 @@ export interface Journal {
 /** Where to begin: fresh plans at step 0; a resumed one at the first step not recorded as done. */
 export interface StartingPoint {
   nextStep: number;
+  /** That step was begun before, and may have half happened. */
+  begun?: boolean;
   /** What an earlier run found: go on undoing instead of running. */
   undoing?: { cancelled: boolean; error?: OffshootError };
   result?: OperationResult;
@@ -52,7 +54,7 @@ export interface ExecuteOptions {
 /**
  * Performs the plan from `from.nextStep`. Resolves with the outcome once the steps are done or undone.
  * Rejects only when the work must be left as it is for later or someone else: `lost-claim`, the signal's reason when that
- * is not a cancel, or `host-unreachable` while undoing.
+ * is not a cancel, or `host-unreachable` while undoing or past a step that can't be undone.
  */
 export async function execute<S extends Step>(
   plan: Plan<S>,
@@ -66,6 +68,8 @@ export async function execute<S extends Step>(
   let result: OperationResult = { ...from.result };
   let index = from.nextStep;
   let undoing = from.undoing;
+  let committed = isCommitted(plan, from.begun === true ? index : index - 1);
+  const firm = withoutCancel(signal);
 
   const contextFor = (at: number, stepSignal: AbortSignal, onNote: (text: string) => void): StepContext => ({
     signal: stepSignal,
@@ -83,21 +87,25 @@ export async function execute<S extends Step>(
       const step = stepAt(plan, index);
       const meter = new ProgressMeter(now);
       let note: string | undefined;
+      const obeyed = (): AbortSignal => (committed ? firm : signal);
       try {
-        throwIfAborted(signal);
+        throwIfAborted(obeyed());
         await journal.stepStarted(index);
-        const context = contextFor(index, signal, (text) => {
+        committed ||= step.irreversible === true;
+        const context = contextFor(index, obeyed(), (text) => {
           note = text;
         });
         for await (const progress of handlerOf(driver, step).run(step, context)) {
           const report = meter.report(progress);
           if (report) journal.progress(index, report);
         }
-        throwIfAborted(signal);
+        throwIfAborted(obeyed());
         await journal.stepFinished(index, note, result);
       } catch (thrown) {
-        const error = signal.aborted ? toOffshootError(signal.reason) : toOffshootError(thrown);
-        if (mustLeaveAlone(error, signal)) throw error;
+        const error = obeyed().aborted ? toOffshootError(obeyed().reason) : toOffshootError(thrown);
+        if (mustLeaveAlone(error, obeyed())) throw error;
+        // There is no way back, and the way on is open again when the host is.
+        if (committed && error.code === 'host-unreachable') throw error;
         const cancelled = error.code === 'cancelled';
         undoing = cancelled ? { cancelled } : { cancelled, error };
         await journal.stepFailed(index, cancelled ? 'cancelled' : error.publicMessage);
@@ -160,6 +168,22 @@ function handlerOf<S extends Step>(driver: Pick<Driver<S>, 'steps'>, step: S): S
   }
   // The mapped type of Driver.steps guarantees that the handler under a step's own kind takes that step.
   return handler as StepHandler<S>;
+}
+
+/** Whether a step up to this one can't be undone. */
+const isCommitted = (plan: Plan, upTo: number): boolean =>
+  plan.steps.slice(0, upTo + 1).some((step) => step.irreversible === true);
+
+/** Aborts as the signal does, but not for a cancel. */
+function withoutCancel(signal: AbortSignal): AbortSignal {
+  const controller = new AbortController();
+  const follow = (): void => {
+    const reason = toOffshootError(signal.reason);
+    if (reason.code !== 'cancelled') controller.abort(reason);
+  };
+  if (signal.aborted) follow();
+  else signal.addEventListener('abort', follow, { once: true });
+  return controller.signal;
 }
 
 function throwIfAborted(signal: AbortSignal): void {

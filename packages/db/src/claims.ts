@@ -7,6 +7,7 @@ import type {
   OperationState,
   PlanView,
   PublicError,
+  StepState,
   StepStatus,
 } from '@offshoot/clone-core/contract';
 import type { Plan } from '@offshoot/clone-core/driver';
@@ -60,6 +61,8 @@ interface ClaimRecord {
   agreedFingerprint: string | null;
   plan: Plan | null;
   nextStep: number;
+  /** State of the next step, which an earlier worker may have begun. */
+  nextState: StepState | null;
   result: OperationResult | null;
   undoReason: { cancelled: boolean; error?: PublicError } | null;
   cancelRequestedAt: Date | null;
@@ -91,7 +94,7 @@ export async function claim(
        FROM before WHERE o."id" = before."id" AND ((o."state" = 'queued' AND NOT (${KEPT_WAITING})) OR (o."state" IN ('running', 'undoing')
          AND (o."claimToken" IS NULL OR o."claimToken" = $2 OR o."heartbeatAt" < clock_timestamp() - make_interval(secs => $4))))
        RETURNING before."state" AS was, o."kind", o."state", o."hostId", o."lane", o."title", o."guestId", o."request", o."agreedFingerprint",
-         o."plan", o."nextStep", o."result", o."undoReason", o."cancelRequestedAt", o."attempts"`,
+         o."plan", o."nextStep", o."steps" -> o."nextStep" ->> 'state' AS "nextState", o."result", o."undoReason", o."cancelRequestedAt", o."attempts"`,
           [who.operationId, token, who.workerId, CLAIM_EXPIRES_SECONDS],
         );
         const found = rows[0];
@@ -133,6 +136,7 @@ function toClaim(row: ClaimRecord, who: { operationId: string; workerId: string 
 function startingPoint(row: ClaimRecord): StartingPoint {
   return {
     nextStep: row.nextStep,
+    begun: row.nextState !== null && row.nextState !== 'pending',
     ...(row.result ? { result: row.result } : {}),
     ...(row.state === 'undoing' ? { undoing: undoing(row.undoReason) } : {}),
   };

@@ -179,6 +179,61 @@ describe('execute', () => {
     },
   );
 
+  describe('past a step that can’t be undone', () => {
+    const planned = planOf('a', 'b', 'c');
+    const plan: Plan = {
+      ...planned,
+      steps: planned.steps.map((step) => (step.kind === 'b' ? { ...step, irreversible: true } : step)),
+    };
+    const cancelledIn = async (kind: string, from?: StartingPoint) => {
+      const controller = new AbortController();
+      const { did, steps } = recorder({
+        async *[kind]() {
+          yield {};
+          controller.abort(cancel());
+        },
+      });
+      if (kind === '') controller.abort(cancel());
+      const outcome = await go(steps, { plan, signal: controller.signal, ...(from ? { from } : {}) });
+      return { did, state: outcome.state };
+    };
+
+    it.each(['b', 'c'])('a cancel in step %s comes too late', async (kind) => {
+      expect(await cancelledIn(kind)).toEqual({ did: ['run a', 'run b', 'run c'], state: 'finished' });
+    });
+    it('a cancel before it undoes', async () => {
+      expect(await cancelledIn('a')).toEqual({ did: ['run a', 'undo a'], state: 'cancelled' });
+    });
+    it('resumed after a crash in it, a cancel comes too late', async () => {
+      expect(await cancelledIn('', { nextStep: 1, begun: true })).toEqual({
+        did: ['run b', 'run c'],
+        state: 'finished',
+      });
+      expect(await cancelledIn('', { nextStep: 2 })).toEqual({ did: ['run c'], state: 'finished' });
+    });
+    it('resumed after a crash before it, a cancel undoes', async () => {
+      expect((await cancelledIn('', { nextStep: 1 })).state).toBe('cancelled');
+    });
+    it('a host that is away is waited for: nothing is undone', async () => {
+      const away = new OffshootError('host-unreachable', { publicMessage: 'libvirt does not answer.' });
+      const { did, steps } = recorder({ c: () => failing(away) });
+      await expect(go(steps, { plan })).rejects.toBe(away);
+      expect(did).toEqual(['run a', 'run b', 'run c']);
+    });
+    it('a shutdown is obeyed', async () => {
+      const controller = new AbortController();
+      const reason = new OffshootError('busy', { publicMessage: 'The worker is shutting down.' });
+      const { did, steps } = recorder({
+        async *b() {
+          yield {};
+          controller.abort(reason);
+        },
+      });
+      await expect(go(steps, { plan, signal: controller.signal })).rejects.toBe(reason);
+      expect(did).toEqual(['run a', 'run b']);
+    });
+  });
+
   it('a shutdown leaves everything as it is for the next worker', async () => {
     const controller = new AbortController();
     const journal = new MemoryJournal();

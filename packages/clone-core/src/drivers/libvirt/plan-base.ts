@@ -212,6 +212,7 @@ export function planRemoveBase(
     steps: [
       {
         kind: 'remove-base',
+        irreversible: true,
         title: `Delete ${base.disks.length === 1 ? 'its disk' : `its ${base.disks.length} disks`}${base.memory ? ' and its saved memory' : ''}`,
         label,
         folder,

@@ -65,6 +65,7 @@ export function planDelete(
       ? [
           {
             kind: 'remove-files' as const,
+            irreversible: true as const,
             title: owned.length === 1 ? 'Delete its file' : `Delete its ${owned.length} files`,
             paths: owned,
             folders,
@@ -73,6 +74,7 @@ export function planDelete(
       : []),
     {
       kind: 'undefine',
+      irreversible: true,
       title: `Remove ${guest.name} from the host`,
       guest,
       tpm: facts.libvirtVersion >= UNDEFINE_TPM,

@@ -103,6 +103,7 @@ function draftOf(
       }
       const steps = request.base.disks.map((disk) => ({
         kind: 'remove-file' as const,
+        irreversible: true as const,
         title: `Delete base disk ${disk.target}`,
         path: disk.path,
       }));
@@ -231,6 +232,7 @@ function planDelete(
   for (const file of owned)
     steps.push({
       kind: 'remove-file',
+      irreversible: true,
       title: `Delete ${file.path.slice(file.path.lastIndexOf('/') + 1)}`,
       path: file.path,
     });
