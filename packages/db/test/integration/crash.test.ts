@@ -1,0 +1,56 @@
+/** A crash of PostgreSQL: what a follower of the log was told is in the log, and no later event has its id. */
+import { randomUUID } from 'node:crypto';
+import { cloneRequestSchema } from '@offshoot/clone-core/contract';
+import pg from 'pg';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { eventsAfter } from '../../src/events.ts';
+import { journalFor } from '../../src/journal.ts';
+import { claim, requestClone, savePlan } from '../../src/operations.ts';
+import { persistently } from '../../src/transaction.ts';
+import { somePlan, someTemplate, testDatabase, type TestDb } from '../support/fixtures.ts';
+import { startPostgres, type TestServer } from '../support/postgres.ts';
+
+let server: TestServer;
+let test: TestDb;
+beforeAll(async () => {
+  server = await startPostgres();
+  test = await testDatabase(server.url);
+});
+afterAll(async () => {
+  await test.close();
+  await server.close();
+});
+
+/** A process of the server that is killed takes all of it down and up again; what had not reached the disk is lost. */
+async function crash(): Promise<void> {
+  const clients = [0, 1].map(() => new pg.Client({ connectionString: test.db.url }));
+  const gone = clients.map((client) => new Promise((resolve) => client.on('error', resolve)));
+  for (const client of clients) await client.connect();
+  const { rows } = (await clients[0]?.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')) ?? {};
+  process.kill(rows?.[0]?.pid ?? 0, 'SIGKILL');
+  await Promise.all(gone);
+}
+
+it('log lines and progress that were told outlive it', async () => {
+  const { versionId } = await someTemplate(test.db);
+  const request = cloneRequestSchema.parse({
+    source: { type: 'template', versionId },
+    mode: 'linked',
+    names: ['crash-1'],
+  });
+  const batch = await requestClone(test.db, { userId: null, idempotencyKey: randomUUID(), request });
+  const [operationId = ''] = batch.operationIds;
+  const held = await claim(test.db, { operationId, workerId: 'w' });
+  if (!held) throw new Error('not claimed');
+  await savePlan(test.db, held, somePlan('crash-1'));
+  const journal = journalFor(test.db, held);
+  await journal.stepStarted(0);
+  journal.log(0, 'a line');
+  journal.progress(0, { doneBytes: 1 });
+  const told = async () =>
+    (await eventsAfter(test.db, '0', { operationId })).map(({ id, data }) => [id, data.type]);
+  await expect.poll(async () => (await told()).length, { interval: 2 }).toBe(6);
+  const before = await told();
+  await crash();
+  expect(await persistently(told)).toEqual(before);
+});
