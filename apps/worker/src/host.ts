@@ -5,6 +5,7 @@ import { makeDriver } from '@offshoot/clone-core/drivers';
 import type { Shell } from '@offshoot/clone-core/shell';
 import { localShell } from '@offshoot/clone-core/shell/local';
 import type { WorkerConfig } from './config.ts';
+import { fenced } from './tenure.ts';
 
 export interface ServedHost {
   id: string;
@@ -14,7 +15,9 @@ export interface ServedHost {
 
 /** Opens the shell and the driver. Over SSH nothing is dialled before the first command. */
 export async function openHost(config: WorkerConfig): Promise<ServedHost> {
-  const shell = config.OFFSHOOT_SSH === undefined ? localShell() : await overSsh(config.OFFSHOOT_SSH, config);
+  const shell = fenced(
+    config.OFFSHOOT_SSH === undefined ? localShell() : await overSsh(config.OFFSHOOT_SSH, config),
+  );
   const driver = makeDriver(
     {
       kind: config.OFFSHOOT_HOST_KIND,

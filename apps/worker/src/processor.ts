@@ -18,6 +18,7 @@ import type { JobRef } from '@offshoot/db/types';
 import type { Logger } from 'pino';
 import { randomIds } from './ids.ts';
 import type { Running } from './running.ts';
+import { during, Tenure } from './tenure.ts';
 
 export interface ProcessorParts {
   db: Db;
@@ -42,14 +43,15 @@ export function createProcessor(parts: ProcessorParts): (operationId: string) =>
   const { db, workerId, running, stopping, log } = parts;
   return async (operationId) => {
     if (stopping.aborted || running.has(operationId) || !parts.onDuty()) return;
+    const tenure = new Tenure();
     const held = await claim(db, { operationId, workerId });
     if (!held) return;
-    const signal = running.add(held);
+    const signal = running.add(held, tenure);
     const line = log.child({ operationId, kind: held.kind, title: held.title, attempt: held.attempts });
     line.info({ resumed: held.resume !== undefined }, 'operation claimed');
     try {
       if (stopping.aborted) throw toOffshootError(stopping.reason);
-      const outcome = await perform(parts, held, signal);
+      const outcome = await during(tenure, () => perform(parts, held, signal));
       if (outcome === 'stale') {
         line.info('plan was stale');
         return;
@@ -68,7 +70,8 @@ export function createProcessor(parts: ProcessorParts): (operationId: string) =>
     } catch (thrown) {
       const error = toOffshootError(thrown);
       line.warn({ err: error, context: error.context }, 'operation left for another worker');
-      if (error.code !== 'lost-claim') await giveBack(db, [held], { totalMs: 4000 });
+      // A claim that is another worker's by now is not touched by this.
+      await giveBack(db, [held], { totalMs: 4000 });
     } finally {
       running.remove(operationId);
     }

@@ -6,6 +6,7 @@ import type { JobRef } from '@offshoot/db/types';
 import type { Logger } from 'pino';
 import { cancelled } from './processor.ts';
 import type { Running } from './running.ts';
+import { Tenure } from './tenure.ts';
 
 /** Runs `work` every `ms` until the signal aborts, never twice at once; a failure is logged and the next turn comes. */
 export function every(
@@ -30,14 +31,16 @@ export function every(
 }
 
 /** One UPDATE for all claims. What it does not answer with was taken over by another worker: stop at once, undo nothing. */
-export async function keepClaims(db: Db, workerId: string, running: Running): Promise<void> {
+export async function keepClaims(db: Db, running: Running): Promise<void> {
   const before = running.claims();
   if (before.length === 0) return;
-  const held = new Map((await heartbeat(db, workerId)).map((one) => [one.operationId, one]));
+  const askedAt = Tenure.now();
+  const held = new Map((await heartbeat(db, before)).map((one) => [one.operationId, one]));
   for (const claim of before) {
     const kept = held.get(claim.operationId);
     if (kept?.token === claim.token) {
       // The cancel's notification may have been lost in a restart of PostgreSQL.
+      running.confirm(claim.operationId, askedAt);
       if (kept.cancelRequested) running.abort(claim.operationId, cancelled());
     } else {
       running.abort(

@@ -75,7 +75,7 @@ export async function runWorker(
       log,
     });
     const cancels = await hearCancels(db, running, stopping.signal);
-    every(HEARTBEAT_MS, 'heartbeat', () => keepClaims(db, workerId, running), stopping.signal, log);
+    every(HEARTBEAT_MS, 'heartbeat', () => keepClaims(db, running), stopping.signal, log);
     const reconciler = every(
       RECONCILE_MS,
       'reconciling',

@@ -55,12 +55,17 @@ export interface HeldOperation {
   cancelRequested: boolean;
 }
 
-/** One UPDATE keeps all claims of a worker alive; what it does not answer with has been lost. */
-export async function heartbeat(db: Db, workerId: string): Promise<HeldOperation[]> {
+/** One UPDATE keeps these claims alive, and no other of the same worker; what it does not answer with has been lost. */
+export async function heartbeat(
+  db: Db,
+  held: readonly Pick<Claim, 'operationId' | 'token'>[],
+): Promise<HeldOperation[]> {
   const { rows } = await db.pool.query<HeldOperation>(
-    `UPDATE "operation" SET "heartbeatAt" = clock_timestamp() WHERE "claimedBy" = $1 AND "state" IN ('running', 'undoing')
-     RETURNING "id" AS "operationId", "claimToken" AS "token", "cancelRequestedAt" IS NOT NULL AS "cancelRequested"`,
-    [workerId],
+    `UPDATE "operation" o SET "heartbeatAt" = clock_timestamp()
+     FROM unnest($1::uuid[], $2::uuid[]) AS h("id", "token")
+     WHERE o."id" = h."id" AND o."claimToken" = h."token" AND o."state" IN ('running', 'undoing')
+     RETURNING o."id" AS "operationId", o."claimToken" AS "token", o."cancelRequestedAt" IS NOT NULL AS "cancelRequested"`,
+    [held.map((one) => one.operationId), held.map((one) => one.token)],
   );
   return rows;
 }

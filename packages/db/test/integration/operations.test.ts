@@ -204,7 +204,7 @@ describe('performing', () => {
     expect(more).toEqual([]);
     if (!first) throw new Error('nobody claimed');
     await savePlan(test.db, first, somePlan('f-1'));
-    expect(await heartbeat(test.db, first.workerId)).toMatchObject([
+    expect(await heartbeat(test.db, [first])).toMatchObject([
       { operationId, token: first.token, cancelRequested: false },
     ]);
     expect((await listRunnable(test.db, ['h1'])).map((job) => job.operationId)).not.toContain(operationId);
