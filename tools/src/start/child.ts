@@ -5,6 +5,8 @@ import { OffshootError } from '@offshoot/clone-core/errors';
 
 export interface Service {
   name: string;
+  /** Of the program; undefined where it is no process of ours. */
+  pid?: number | undefined;
   /** Resolves when the process has ended, whoever ended it. */
   ended: Promise<void>;
   /** Asks it to end and waits; KILL after the grace. */
@@ -70,6 +72,7 @@ export async function startService(options: ServiceOptions): Promise<Service & {
   const service = own({
     name,
     child,
+    pid: child.pid,
     ended,
     async stop() {
       if (child.exitCode !== null || child.signalCode !== null) return;

@@ -1,0 +1,91 @@
+/** The host as virsh tells of it, past the driver. */
+import { execa } from 'execa';
+
+export interface Domain {
+  name: string;
+  uuid: string;
+  /** As `virsh domstate` says: "running", "shut off", … */
+  state: string;
+  /** Inactive definition. */
+  xml: string;
+  macs: string[];
+  disks: { target: string; path: string; format: string }[];
+  snapshots: string[];
+  checkpoints: string[];
+  /** A job is under way: "None" when not. */
+  job: string;
+}
+
+const MARK = '@@';
+const PARTS = ['domstate', 'dumpxml', 'snapshots', 'checkpoints', 'job'] as const;
+
+/** Runs one virsh command. Rejects when it fails. */
+export async function virsh(uri: string, ...words: string[]): Promise<string> {
+  return (await execa('virsh', ['-q', '-c', uri, ...words], { stdin: 'ignore', timeout: 30_000 })).stdout;
+}
+
+/** All guests of the host, with what hangs on them, read in one process. */
+export async function domains(uri: string): Promise<Domain[]> {
+  const listed = await virsh(uri, 'list', '--all', '--uuid', '--name');
+  const guests = listed.split('\n').flatMap((line) => {
+    const [uuid, name] = line.trim().split(/\s+/);
+    return uuid && name ? [{ uuid, name }] : [];
+  });
+  if (guests.length === 0) return [];
+  const commands = guests.flatMap(({ uuid }) =>
+    [
+      ['domstate', `domstate ${uuid}`],
+      ['dumpxml', `dumpxml --inactive ${uuid}`],
+      ['snapshots', `snapshot-list --name ${uuid}`],
+      ['checkpoints', `checkpoint-list --name ${uuid}`],
+      ['job', `domjobinfo ${uuid}`],
+    ].flatMap(([part = '', command = '']) => [`echo ${MARK}${part}`, command]),
+  );
+  const { stdout } = await execa('virsh', ['-q', '-c', uri], {
+    input: `${commands.join('\n')}\n`,
+    reject: false,
+    timeout: 30_000,
+  });
+  // Commands that are read from a pipe are shown, each after a prompt.
+  const parts = stdout
+    .replaceAll(/virsh # .*\n?/g, '')
+    .split(MARK)
+    .slice(1);
+  return guests.flatMap((guest, index) => {
+    const [state = '', xml = '', snapshots = '', checkpoints = '', job = ''] = PARTS.map((part, at) =>
+      (parts[index * PARTS.length + at] ?? '').slice(part.length).trim(),
+    );
+    if (xml === '') return []; // gone meanwhile
+    const lines = (text: string): string[] => text.split('\n').filter((line) => line.trim() !== '');
+    return [
+      {
+        ...guest,
+        state,
+        xml,
+        macs: [...xml.matchAll(/<mac address='([^']+)'/g)].map((found) => found[1] ?? ''),
+        disks: disksOf(xml),
+        snapshots: lines(snapshots),
+        checkpoints: lines(checkpoints),
+        job: /Job type:\s+(\S+)/.exec(job)?.[1] ?? 'None',
+      },
+    ];
+  });
+}
+
+function disksOf(xml: string): Domain['disks'] {
+  return [...xml.matchAll(/<disk type='file' device='disk'>[\s\S]*?<\/disk>/g)].map(([disk]) => ({
+    target: /<target dev='([^']+)'/.exec(disk)?.[1] ?? '',
+    path: /<source file='([^']+)'/.exec(disk)?.[1] ?? '',
+    format: /<driver name='qemu' type='([^']+)'/.exec(disk)?.[1] ?? '',
+  }));
+}
+
+/** Whether the agent says that its filesystems are frozen; undefined when it does not answer. */
+export async function isFrozen(uri: string, uuid: string): Promise<boolean | undefined> {
+  const done = await execa(
+    'virsh',
+    ['-q', '-c', uri, 'qemu-agent-command', uuid, '{"execute":"guest-fsfreeze-status"}', '--timeout', '3'],
+    { reject: false, stdin: 'ignore' },
+  );
+  return done.exitCode === 0 ? !done.stdout.includes('thawed') : undefined;
+}
