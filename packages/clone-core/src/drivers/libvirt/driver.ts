@@ -24,6 +24,7 @@ import { resumeMemoryStep } from './steps/resume-memory.ts';
 import { sealStep } from './steps/seal.ts';
 import { dropSnapshotStep, revertStep, takeSnapshotStep } from './steps/snapshots.ts';
 import { discardKeptStep, swapFilesStep } from './steps/swap.ts';
+import { turns } from './steps/turns.ts';
 import type { LibvirtFacts, LibvirtStep } from './types.ts';
 import { Virsh } from './virsh.ts';
 import { watch } from './watch.ts';
@@ -34,6 +35,7 @@ export function libvirtDriver(config: DriverConfig, shell: Shell): Driver<Libvir
   const known = definitions(virsh);
   const accelerator = config.accelerator ?? 'tcg';
   const host = hostReader(shell, virsh, { store: config.store, accelerator });
+  const jobs = turns();
   const reader: Reader = { shell, virsh, host, definitions: known, store: config.store, accelerator };
   return {
     info: { kind: 'libvirt', simulated: false, capabilities },
@@ -42,7 +44,7 @@ export function libvirtDriver(config: DriverConfig, shell: Shell): Driver<Libvir
     steps: {
       define: defineStep(virsh, known),
       'copy-disk': copyDiskStep(shell, virsh, host),
-      'backup-disks': backupStep(shell, virsh),
+      'backup-disks': backupStep(shell, virsh, jobs),
       'memory-point': memoryPointStep(virsh, known),
       'rejoin-disks': rejoinStep(virsh, known),
       'resume-memory': resumeMemoryStep(shell, virsh),
@@ -59,7 +61,7 @@ export function libvirtDriver(config: DriverConfig, shell: Shell): Driver<Libvir
       'compare-disks': compareStep(shell, virsh),
       'swap-files': swapFilesStep(shell, virsh),
       'discard-kept': discardKeptStep(shell),
-      'fill-layers': fillLayersStep(shell, virsh),
+      'fill-layers': fillLayersStep(shell, virsh, jobs),
       'begin-record': beginRecordStep(shell, virsh),
       'own-layers': ownLayersStep(shell),
       redefine: redefineStep(virsh, known),

@@ -8,8 +8,9 @@ import type { Virsh } from '../virsh.ts';
 import { beginJob, endJob, followJob, type BackupJob } from './backup-job.ts';
 import { complete, deleted, folderOf, partial, removeOwn } from './own-files.ts';
 import { reporting } from './reporting.ts';
+import type { Turns } from './turns.ts';
 
-export function backupStep(shell: Shell, virsh: Virsh): StepHandler<BackupStep> {
+export function backupStep(shell: Shell, virsh: Virsh, jobs: Turns): StepHandler<BackupStep> {
   return {
     run: (step, context) =>
       reporting(async (report) => {
@@ -26,10 +27,12 @@ export function backupStep(shell: Shell, virsh: Virsh): StepHandler<BackupStep> 
             signal,
           );
           for (const disk of step.disks) await shell.mkdir(folderOf(disk.to));
-          await beginJob(virsh, jobOf(step), definitionOf(step), context);
-          await followJob(virsh, jobOf(step), signal, (bytes) =>
-            report({ doneBytes: Math.round((bytes.done / bytes.total) * total), totalBytes: total }),
-          );
+          await jobs.take(step.guest.uuid, signal, async () => {
+            await beginJob(virsh, jobOf(step), definitionOf(step), context);
+            await followJob(virsh, jobOf(step), signal, (bytes) =>
+              report({ doneBytes: Math.round((bytes.done / bytes.total) * total), totalBytes: total }),
+            );
+          });
           for (const disk of step.disks) await complete(shell, disk.to);
         }
         const stats = await Promise.all(step.disks.map((disk) => shell.stat(disk.to)));

@@ -21,11 +21,12 @@ import { beginJob, endJob, followJob, type BackupJob } from './backup-job.ts';
 import { needStopped, needUnchanged } from './copy.ts';
 import { complete, deleted, folderOf, partial, removeEmpty, removeOwn } from './own-files.ts';
 import { reporting } from './reporting.ts';
+import type { Turns } from './turns.ts';
 
 type Report = (progress: Progress) => void;
 
 /** Makes the new layers beside the old ones. Nothing that the clone uses now is opened for writing. */
-export function fillLayersStep(shell: Shell, virsh: Virsh): StepHandler<FillLayersStep> {
+export function fillLayersStep(shell: Shell, virsh: Virsh, jobs: Turns): StepHandler<FillLayersStep> {
   const clear = async (step: FillLayersStep, signal: AbortSignal): Promise<string[]> => {
     if (step.way !== 'compare-stopped') await endJob(virsh, jobOf(step), signal);
     await removePull(shell, step, signal);
@@ -40,7 +41,10 @@ export function fillLayersStep(shell: Shell, virsh: Virsh): StepHandler<FillLaye
         report({ doneBytes: 0, totalBytes: step.bytes });
         // A run that was cut may have left a layer of another point: all are of one point, or none is.
         if (await begunBefore(shell, step)) await clear(step, context.signal);
-        const moved = await fill(shell, virsh, step, context, report);
+        const work = (): Promise<number> => fill(shell, virsh, step, context, report);
+        const moved = await (step.way === 'compare-stopped'
+          ? work()
+          : jobs.take(step.source.uuid, context.signal, work));
         for (const layer of step.layers) {
           await checkLayer(shell, partial(layer.to), context.signal);
           await complete(shell, layer.to);
