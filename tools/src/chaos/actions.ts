@@ -11,8 +11,10 @@ import {
   requestDelete,
   requestImport,
   requestRemoveBase,
+  requestReset,
   requestStart,
   requestStop,
+  requestVerify,
 } from '@offshoot/db/operations';
 import { randomUUID } from 'node:crypto';
 import { click, type Asked } from './asking.ts';
@@ -196,6 +198,7 @@ function guestAction(
   kind: string,
   weight: Action['weight'],
   ask: (world: World, guest: { id: string; name: string }) => Promise<Asked>,
+  suits: (guest: { mode: string | null }) => boolean = () => true,
 ): Action {
   return {
     kind,
@@ -203,7 +206,7 @@ function guestAction(
     async ask(world, random) {
       // A clone that boots writes to its disk, and what must be in it is not known any more: left stopped.
       const rows = (await clones(world)).filter(
-        ({ id }) => kind === 'delete' || world.ledger.guests.get(id) !== undefined,
+        (row) => suits(row) && (kind === 'delete' || world.ledger.guests.get(row.id) !== undefined),
       );
       return rows.length === 0 ? [] : [await ask(world, random.pick(rows))];
     },
@@ -275,6 +278,20 @@ export const actions: readonly Action[] = [
     click(world, `stop ${nameOf(world, name)}`, (clicked) =>
       requestStop(world.db, { ...clicked, guestId: id, force: true }),
     ),
+  ),
+  guestAction('verify', steady(0.7), (world, { id, name }) =>
+    click(world, `verify ${nameOf(world, name)}`, (clicked) =>
+      requestVerify(world.db, { ...clicked, guestId: id, depth: 'whole' }),
+    ),
+  ),
+  guestAction(
+    'reset',
+    steady(1),
+    (world, { id, name }) =>
+      click(world, `reset ${nameOf(world, name)}`, (clicked) =>
+        requestReset(world.db, { ...clicked, guestId: id, waitForAgent: false }),
+      ),
+    ({ mode }) => mode === 'linked',
   ),
   guestAction('delete', ending(2), (world, guest) => askDelete(world, guest)),
   capture,

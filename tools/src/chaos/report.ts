@@ -56,7 +56,7 @@ export class Tally {
 }
 
 const kindOf = (label: string): string =>
-  /^(clone|capture|import|start|stop|delete|remove-base)/.exec(
+  /^(clone|capture|import|start|stop|reset|verify|delete|remove-base)/.exec(
     label.replace('remove base', 'remove-base'),
   )?.[0] ?? label;
 

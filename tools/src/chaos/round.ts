@@ -41,6 +41,7 @@ export async function performRound(world: World, number: number, seen: Seen): Pr
   const random = randomFrom(world.options.seed, 'round', number);
   const done: Done = { asked: [], faults: [], operations: [] };
   const excused = new Set<ErrorCode>();
+  const last = await lastOperation(world);
   try {
     const chosen = await chooseActions(world, random);
     const bad = chooseFaults(world, random);
@@ -59,13 +60,13 @@ export async function performRound(world: World, number: number, seen: Seen): Pr
     await Promise.all([askAll(world, chosen, number, done), ...begun]);
     await quiesce(world);
     done.asked.push(...(await clearLeftovers(world, idsOf(done))));
-    done.operations = await operationsOf(world, done);
+    done.operations = await operationsSince(world, last);
     await checkAll(world, seen, { operations: done.operations, excused, sweep: number % SWEEP === 0 });
     await dropExtras(world);
     await world.sources.replenish();
     return done;
   } catch (error) {
-    done.operations = await operationsOf(world, done);
+    done.operations = await operationsSince(world, last);
     throw new RoundFailed(done, error);
   }
 }
@@ -131,10 +132,19 @@ async function cancelSometime(world: World, random: Random, asked: Asked): Promi
 
 const idsOf = ({ asked }: Done): string[] => asked.flatMap(({ operationIds }) => operationIds);
 
-function operationsOf(world: World, done: Done): Promise<OperationRow[]> {
+/** All since the round's beginning: those that were asked for, and those that the product asked for itself. */
+function operationsSince(world: World, last: string): Promise<OperationRow[]> {
   return patiently(() =>
-    world.db.prisma.operation.findMany({ where: { id: { in: idsOf(done) } }, orderBy: { id: 'asc' } }),
+    world.db.prisma.operation.findMany({ where: { id: { gt: last } }, orderBy: { id: 'asc' } }),
   );
+}
+
+const BEFORE_ALL = '00000000-0000-0000-0000-000000000000';
+
+/** Ids sort by the time they were made. */
+async function lastOperation(world: World): Promise<string> {
+  const row = await patiently(() => world.db.prisma.operation.findFirst({ orderBy: { id: 'desc' } }));
+  return row?.id ?? BEFORE_ALL;
 }
 
 /** Sources of this round alone have done their duty; clones of them live on. */

@@ -6,7 +6,7 @@ import { startLibvirt, type Libvirt } from '../start/libvirt.ts';
 import { startPostgresService } from '../start/postgres.ts';
 import { startRedisService } from '../start/redis.ts';
 import type { StartConfig } from '../start/config.ts';
-import { childrenOf, signal } from './processes.ts';
+import { argvOf, childrenOf, signal } from './processes.ts';
 
 export interface Services {
   databaseUrl: string;
@@ -79,10 +79,11 @@ export async function startServices(
       turns.libvirt(async () => {
         const daemon = daemonOf(libvirt);
         if (!daemon) return;
-        // It runs below tini, which goes when it goes.
-        if (how === 'KILL' && daemon.pid !== undefined)
-          for (const pid of await childrenOf(daemon.pid)) signal(pid, 'SIGKILL');
-        else await daemon.stop();
+        // It runs below tini, which goes when it goes; so do guests, as orphans, and they live on.
+        if (how === 'KILL' && daemon.pid !== undefined) {
+          for (const pid of await childrenOf(daemon.pid))
+            if ((await argvOf(pid))?.[0] === 'libvirtd') signal(pid, 'SIGKILL');
+        } else await daemon.stop();
         await daemon.ended;
         libvirt = await startLibvirt({ isRoot, logs, say });
       }),

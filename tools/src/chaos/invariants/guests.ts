@@ -1,4 +1,5 @@
 /** Rows and domains say the same; nothing is twice; nothing is left hanging on a guest. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { chainOf, damage, difference } from '../images.ts';
 import { isFrozen } from '../host.ts';
 import type { World } from '../world.ts';
@@ -74,7 +75,7 @@ export async function checkHangers(world: World, { domains }: Snapshot): Promise
   }
   for (const source of world.sources.standing) {
     if (!source.agent) continue;
-    const frozen = await isFrozen(world.services.libvirtUri, source.uuid);
+    const frozen = await agentSays(world, source.uuid);
     if (frozen !== false)
       found.push(
         frozen === undefined
@@ -83,6 +84,18 @@ export async function checkHangers(world: World, { domains }: Snapshot): Promise
       );
   }
   return found;
+}
+
+/** libvirt that was restarted finds an agent again within this, milliseconds. */
+const AGENT_MS = 10_000;
+
+async function agentSays(world: World, uuid: string): Promise<boolean | undefined> {
+  const deadline = Date.now() + AGENT_MS;
+  for (;;) {
+    const frozen = await isFrozen(world.services.libvirtUri, uuid);
+    if (frozen !== undefined || Date.now() > deadline) return frozen;
+    await sleep(200);
+  }
 }
 
 /** What a guest sees in its disks is what it must; and linked disks stand on their base. */
