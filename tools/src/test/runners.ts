@@ -1,6 +1,6 @@
 /** The runners of `npm test`: checks of the whole repository, then the tests of each workspace. */
 import { execa } from 'execa';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -35,8 +35,9 @@ export async function runnersOf(wanted: readonly Suite[]): Promise<Runner[]> {
         run: () => runCheck(`types ${folder}`, ['tsc', '-p', folder]),
       })),
     ...workspaces.flatMap((folder) => vitestRunner('unit', folder, 'test/unit')),
-    ...workspaces.flatMap((folder) => vitestRunner('integration', folder, 'test/integration')),
+    // The longest first: two run at a time.
     ...workspaces.flatMap((folder) => vitestRunner('integration', folder, 'test/libvirt')),
+    ...workspaces.flatMap((folder) => vitestRunner('integration', folder, 'test/integration')),
     { suite: 'browser', name: 'browser apps/web', run: () => runPlaywright('apps/web/e2e') },
   ];
   return all.filter((runner) => wanted.includes(runner.suite));
@@ -61,19 +62,37 @@ async function runCheck(name: string, argv: readonly [string, ...string[]]): Pro
   return check(name, done.exitCode === 0, done.all);
 }
 
+/** Long files of which each is a runner of its own, so that they can run beside the others. */
+const LONG = /conformance\.test\.ts$/;
+
 function vitestRunner(suite: Suite, folder: string, tests: string): Runner[] {
-  if (!existsSync(join(root, folder, tests))) return [];
+  const at = join(root, folder, tests);
+  if (!existsSync(at)) return [];
+  const name = tests.endsWith(suite) ? `${suite} ${folder}` : `${suite} ${folder}/${tests}`;
+  const long = suite === 'integration' ? readdirSync(at).filter((file) => LONG.test(file)) : [];
+  if (long.length === 0) return [{ suite, name, run: () => runVitest(folder, tests, [`${tests}/`]) }];
+  const rest = readdirSync(at).filter((file) => file.endsWith('.test.ts') && !LONG.test(file));
   return [
+    ...long.map((file) => ({
+      suite,
+      name: `${name} ${file}`,
+      run: () => runVitest(folder, tests, [`${tests}/${file}`]),
+    })),
     {
       suite,
-      name: tests.endsWith(suite) ? `${suite} ${folder}` : `${suite} ${folder}/${tests}`,
-      run: () => runVitest(folder, tests),
+      name,
+      run: () =>
+        runVitest(
+          folder,
+          tests,
+          rest.map((file) => `${tests}/${file}`),
+        ),
     },
   ];
 }
 
 /** Runs one workspace's tests; a run without a readable report, or with no test in it, is a failure. */
-async function runVitest(folder: string, tests: string): Promise<Tally> {
+async function runVitest(folder: string, tests: string, files: readonly string[]): Promise<Tally> {
   const scratch = await mkdtemp(join(tmpdir(), 'offshoot-report-'));
   const file = join(scratch, 'report.json');
   // A suite may bring a configuration of its own, beside its tests.
@@ -83,7 +102,7 @@ async function runVitest(folder: string, tests: string): Promise<Tally> {
       'vitest',
       [
         'run',
-        `${tests}/`,
+        ...files,
         ...(existsSync(own) ? ['--config', own] : []),
         '--reporter=json',
         `--outputFile=${file}`,
