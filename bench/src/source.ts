@@ -32,18 +32,33 @@ export async function defineSource(portal: Portal, disk: string): Promise<Source
   await writeFile(file, definition(name, disk));
   await virsh('define', file);
   await rm(file);
+  const id = await foundGuest(portal, name);
+  return { name, id, disk, remove: async () => void (await virsh('undefine', name)) };
+}
+
+/** Id of the inventory's row, once the portal has found the guest. */
+export async function foundGuest(portal: Portal, name: string): Promise<string> {
   for (;;) {
     const row = await portal.db.prisma.guest.findFirst({ where: { name } });
-    if (row) return { name, id: row.id, disk, remove: async () => void (await virsh('undefine', name)) };
+    if (row) return row.id;
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
 }
 
 /** Path of a clone's first disk. */
 export async function diskOf(name: string): Promise<string> {
+  return diskNamed(name, undefined);
+}
+
+/** Path of a guest's disk of that target. */
+export async function diskNamed(name: string, target: string | undefined): Promise<string> {
   const { stdout } = await virsh('domblklist', name);
-  const path = stdout.trim().split('\n')[0]?.trim().split(/\s+/)[1];
-  if (path === undefined) throw new Error(`${name} has no disk`);
+  const rows = stdout
+    .trim()
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/));
+  const path = rows.find(([each]) => target === undefined || each === target)?.[1];
+  if (path === undefined) throw new Error(`${name} has no disk ${target ?? ''}`);
   return path;
 }
 

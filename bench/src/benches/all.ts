@@ -1,4 +1,5 @@
 import type { Bench } from '../result.ts';
+import { differential, differentialNoBitmap } from './differential.ts';
 import { eventLatency } from './event-latency.ts';
 import { fullClone } from './full-clone.ts';
 import { fullCloneReflink } from './full-clone-reflink.ts';
@@ -13,6 +14,8 @@ export const benches: readonly Bench[] = [
   fullCloneReflink,
   linked30,
   linkedOne,
+  differential,
+  differentialNoBitmap,
   reset,
   memoryClone,
   eventLatency,

@@ -168,6 +168,7 @@ describe('of a running source', () => {
     ];
     await write(
       source,
+      random(0),
       random(3),
       random(40, 2),
       'dd if=/dev/zero of=/dev/vdb bs=65536 seek=100 count=1 conv=notrunc 2>/dev/null',
