@@ -57,6 +57,13 @@ export interface Served {
   close(): Promise<void>;
 }
 
+/**
+ * What a dead worker had taken from the queue, but not claimed in PostgreSQL, is delivered again after this at the latest,
+ * milliseconds. Ringing again can't help before: the job is still there. With BullMQ's defaults that took a minute.
+ */
+const LOCK_MS = 8000;
+const STALLED_LOOK_MS = 4000;
+
 function serve(
   redisUrl: string,
   name: string,
@@ -69,6 +76,8 @@ function serve(
     connection,
     concurrency: options.concurrency,
     maxStalledCount: 1_000_000,
+    lockDuration: LOCK_MS,
+    stalledInterval: STALLED_LOOK_MS,
   });
   worker.on('error', options.onError);
   worker.on('failed', (_job, error) => options.onError(error));

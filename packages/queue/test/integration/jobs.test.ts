@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import { queueName } from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import type { ClonePreview, CloneRequest } from '@offshoot/clone-core/contract';
+import { Worker } from 'bullmq';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { openQueues, type Queues } from '../../src/jobs.ts';
 import { serveLane, servePreviews, type LaneServer, type PreviewServer } from '../../src/serve.ts';
@@ -187,3 +189,31 @@ describe('without Redis', () => {
     expect((await queues.counts('h5')).bulk.waiting).toBe(1);
   });
 });
+
+it('what a worker had taken when it died is delivered to the next one within seconds', async () => {
+  const queues: Queues = openQueues(redis.url);
+  closing.push(queues);
+  const hostId = `h-${randomUUID().slice(0, 8)}`;
+  const operationId = randomUUID();
+  await queues.enqueueOperation({ operationId, hostId, lane: 'bulk' });
+  // Takes the job as a worker does, and never says a word of it again.
+  const dead = new Worker(queueName(hostId, 'bulk'), null, {
+    connection: { path: redis.url.replace('unix://', '') },
+    lockDuration: 8000,
+  });
+  closing.push(dead);
+  await expect.poll(async () => (await dead.getNextJob(randomUUID()))?.data).toEqual({ operationId });
+  const delivered = new Promise<string>((resolve) => {
+    closing.push(
+      serveLane(redis.url, {
+        hostId,
+        lane: 'bulk',
+        concurrency: 1,
+        operation: async (id) => resolve(id),
+        onError: () => undefined,
+      }),
+    );
+  });
+  await queues.enqueueOperation({ operationId, hostId, lane: 'bulk' });
+  expect(await delivered).toBe(operationId);
+}, 20_000);
