@@ -9,10 +9,12 @@ export function estimateWords(estimates: Estimates): string {
 }
 
 export function Notes({ notes }: { notes: readonly PlanNote[] }) {
-  if (notes.length === 0) return null;
+  // A capture and its clones may say the same: once is enough.
+  const said = [...new Map(notes.map((note) => [note.text, note])).values()];
+  if (said.length === 0) return null;
   return (
     <Stack gap={4}>
-      {notes.map((note) => (
+      {said.map((note) => (
         <Group key={note.text} gap={8} wrap="nowrap" align="flex-start">
           {note.level === 'warn' ? (
             <IconAlertTriangle

@@ -285,15 +285,15 @@ function Capture({ guest, onDone }: { guest: GuestView; onDone: () => void }) {
       </Text>
       {running ? (
         <Radio.Group
-          label="Clones of it"
+          label="What its clones do"
           value={memory ? 'memory' : 'disks'}
           onChange={(value) => setMemory(value === 'memory')}
         >
           <Stack gap={8} mt={4}>
-            <Radio value="disks" label="boot" description="The template holds its disks." />
+            <Radio value="disks" label="Boot" description="The template holds its disks." />
             <Radio
               value="memory"
-              label="go on with what runs in it now"
+              label="Go on with what runs in it now"
               description={`A warm template: its memory${guest.memoryBytes === null ? '' : ` (${formatBytes(guest.memoryBytes)})`} is saved too, for which it stands still for a moment. Passwords and keys in memory are in it: make it of a guest whose users may share them.`}
             />
           </Stack>

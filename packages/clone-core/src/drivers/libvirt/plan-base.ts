@@ -87,7 +87,7 @@ export function planCapture(
       { steps: steps.length, hashes: bytes },
     ),
     notes: [
-      ...(memory === undefined ? consistencyNotes(source) : pointNotes(source, memory)),
+      ...(memory === undefined ? consistencyNotes(source) : pointNotes()),
       ...(domain.hasEmulatedTpm ? [info('The TPM’s state is not kept in it.')] : []),
     ],
     steps,

@@ -92,16 +92,13 @@ export function planMemoryPoint(
   };
 }
 
-export function pointNotes(source: SourceFacts, memoryBytes: number): PlanNote[] {
+export function pointNotes(): PlanNote[] {
   return [
     info(
       'The source keeps running while its memory is saved and stands still for a moment at the end, less than half a second as a rule.',
     ),
     info(
       'What it writes while its disks are copied goes into files of Offshoot’s and then into its own disks, also when this fails or is cancelled.',
-    ),
-    info(
-      `Saved once: up to ${gib(memoryBytes)} of memory and ${gib(sumOf(source.disks, 'allocatedBytes'))} of disks.`,
     ),
   ];
 }

@@ -2,6 +2,7 @@
 import type { StepHandler } from '../../../driver.ts';
 import { OffshootError } from '../../../errors.ts';
 import type { Shell } from '../../../shell/shell.ts';
+import { OVERLAY_BYTES } from '../plan-parts.ts';
 import { writeHead } from '../save-image.ts';
 import type { ResumeMemoryStep } from '../types.ts';
 import { SLOW_MS, type Virsh } from '../virsh.ts';
@@ -38,7 +39,13 @@ export function resumeMemoryStep(shell: Shell, virsh: Virsh): StepHandler<Resume
           });
         await virsh.run(['resume', '--domain', uuid], { signal });
       }
-      context.result({ strategy: 'memory', movedBytes: step.image.bytes, consistency: 'exact' });
+      context.result({
+        strategy: 'memory',
+        movedBytes: step.image.bytes,
+        storedBytes: OVERLAY_BYTES * step.disks.length,
+        consistency: 'exact',
+        consistencyNote: 'exact: it went on from the instant its memory and disks were taken',
+      });
     },
     async undo(step, { signal }) {
       await virsh.destroy(step.guest.uuid, signal);
