@@ -50,7 +50,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
     test.use({ colorScheme, reducedMotion: 'reduce' });
 
     test('no page has an accessibility violation or scrolls sideways', async ({ page }) => {
-      test.setTimeout(120_000);
+      test.setTimeout(180_000);
       expect(await inspect(page, places, colorScheme)).toEqual([]);
     });
 
