@@ -41,13 +41,15 @@ export const operationKinds = [
   'snapshot',
   'revert',
   'remove-snapshot',
+  'promote',
 ] as const;
 /**
  * `refresh` brings a full clone up to date with its source; `restore` puts it back to a state kept by a refresh.
  * `capture` freezes a guest's disks into an immutable base (a template version, or the hidden base of linked clones);
  * `import` makes a template version from an image file; `remove-base` deletes a base that has no children;
  * `verify` compares a guest's disks with what it was cloned from;
- * `reset` puts a linked clone back to what it was when it was cloned; `revert` puts a guest back to a `snapshot`.
+ * `reset` puts a linked clone back to what it was when it was cloned; `revert` puts a guest back to a `snapshot`;
+ * `promote` detaches a linked clone from its base: it becomes a full one.
  */
 export type OperationKind = (typeof operationKinds)[number];
 

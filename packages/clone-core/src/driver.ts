@@ -87,7 +87,9 @@ export type OperationRequest =
   /** Of a running guest with its memory, of a stopped one without. */
   | { kind: 'snapshot'; guest: GuestRef; name: string }
   | { kind: 'revert'; guest: GuestRef; name: string }
-  | { kind: 'remove-snapshot'; guest: GuestRef; name: string };
+  | { kind: 'remove-snapshot'; guest: GuestRef; name: string }
+  /** `owned`: as for `delete`; only these are made whole. */
+  | { kind: 'promote'; guest: GuestRef; owned: string[] };
 
 /** Why something can't be done, from the capability table or from facts. */
 export interface Refusal {

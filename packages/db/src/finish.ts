@@ -67,7 +67,7 @@ async function record(tx: Tx, held: Claim, reported: Outcome): Promise<JobRef[]>
 
 /** A guest went, or a base was made that nothing came to stand on. */
 const mayFreeBase = (row: FinishedRow, outcome: Outcome): boolean =>
-  outcome.state !== 'finished' || row.kind === 'delete' || row.kind === 'capture';
+  outcome.state !== 'finished' || ['delete', 'capture', 'promote'].includes(row.kind);
 
 /** The commit of an earlier attempt may have gone through without its answer. */
 async function recordedBefore(tx: Tx, held: Claim, outcome: Outcome): Promise<JobRef[]> {
@@ -142,6 +142,9 @@ async function applyFinished(tx: Tx, held: Claim, row: FinishedRow, result: Oper
     case 'snapshot':
     case 'remove-snapshot':
       await listSnapshot(tx, row.guestId, held.request.name, result.snapshot);
+      break;
+    case 'promote':
+      await tx.query(`UPDATE "guest" SET "mode" = 'full', "baseId" = NULL WHERE "id" = $1`, [row.guestId]);
       break;
     case 'revert':
       break; // what it is now, the inventory tells
@@ -290,7 +293,8 @@ async function applyUndone(
     if (row.guestId !== null) events.push(inventoryEvent(row.hostId, [row.guestId]));
   } else {
     // What could not be taken away goes with the guest, when that goes.
-    if (left.length > 0 && (row.kind === 'reset' || row.kind === 'refresh')) await ownMore(tx, row);
+    if (left.length > 0 && (row.kind === 'reset' || row.kind === 'promote' || row.kind === 'refresh'))
+      await ownMore(tx, row);
     events.push(...(await releaseGuests(tx, [row])));
   }
   events.push(...(await endFollowers(tx, row, { state, ...(error ? { error } : {}) })));

@@ -51,6 +51,7 @@ const doing: Record<OperationKind, string> = {
   snapshot: 'is being put into a snapshot',
   revert: 'is being put back to a snapshot',
   'remove-snapshot': 'is losing a snapshot',
+  promote: 'is being detached from its base',
 };
 
 /**

@@ -47,6 +47,15 @@ export function refuseIfMissing(guest: LockedGuest): void {
   });
 }
 
+function refuseIfWhole(guest: LockedGuest): void {
+  if (guest.baseId !== null && guest.managed) return;
+  throw new OffshootError('unavailable-mode', {
+    publicMessage: `“${guest.name}” stands on no base: its disks are its own already.`,
+    remedy: 'There is nothing to do.',
+    field: 'guestId',
+  });
+}
+
 type SnapshotKind = 'snapshot' | 'revert' | 'remove-snapshot';
 
 function refuseAnother({ name, snapshots }: LockedGuest, wanted: string): void {
@@ -102,7 +111,18 @@ export async function makeGuestOperation(
   guestId: string,
   request: Extract<
     StoredRequest,
-    { kind: 'start' | 'stop' | 'capture' | 'delete' | 'verify' | 'reset' | 'restore' | SnapshotKind }
+    {
+      kind:
+        | 'start'
+        | 'stop'
+        | 'capture'
+        | 'delete'
+        | 'verify'
+        | 'reset'
+        | 'restore'
+        | 'promote'
+        | SnapshotKind;
+    }
   >,
 ): Made {
   if (request.kind === 'verify') return makeVerify(tx, guestId, request);
@@ -110,9 +130,10 @@ export async function makeGuestOperation(
   if (request.kind !== 'delete') {
     refuseIfMissing(guest);
     if (request.kind === 'reset') refuseIfNotLinked(guest);
+    if (request.kind === 'promote') refuseIfWhole(guest);
     if (request.kind === 'snapshot') refuseAnother(guest, request.name);
     if (request.kind === 'revert' || request.kind === 'remove-snapshot') needOurs(guest, request.name);
-    const lane = request.kind === 'capture' ? 'bulk' : 'interactive';
+    const lane = request.kind === 'capture' || request.kind === 'promote' ? 'bulk' : 'interactive';
     return { operations: [operation({ hostId: guest.hostId, guestId, title: guest.name, request, lane })] };
   }
   if (!guest.managed) {
@@ -169,6 +190,14 @@ export function requestReset(
     waitForAgent: asked.waitForAgent,
     agentTimeoutSeconds: START_TIMEOUT_SECONDS,
   } as const;
+  return ask(db, asked, { guestId: asked.guestId, request }, (tx) =>
+    makeGuestOperation(tx, asked.guestId, request),
+  );
+}
+
+/** Detaches a linked clone from its base, in the bulk lane. Throws `busy`, `not-found`, `source-missing`, `unavailable-mode`. */
+export function requestPromote(db: Db, asked: Asked & { guestId: string }): Promise<BatchResult> {
+  const request = { kind: 'promote' } as const;
   return ask(db, asked, { guestId: asked.guestId, request }, (tx) =>
     makeGuestOperation(tx, asked.guestId, request),
   );

@@ -8,6 +8,7 @@ export {
   requestCapture,
   requestDelete,
   requestImport,
+  requestPromote,
   requestRemoveBase,
   requestReset,
   requestSnapshot,

@@ -69,6 +69,10 @@ async function resolve(
         ...(lineage.generations && lineage.source ? { source: lineage.source } : {}),
       };
     }
+    case 'promote': {
+      const { owned } = await ownOf(db, held.guestId);
+      return { kind: 'promote', guest: await guestRef(db, held.guestId), owned };
+    }
     case 'reset': {
       const { owned, baseId, label } = await ownOf(db, held.guestId);
       if (baseId === null) throw baseGone();

@@ -63,6 +63,7 @@ export const storedRequestSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('snapshot'), name: snapshotNameSchema }),
   z.strictObject({ kind: z.literal('revert'), name: snapshotNameSchema }),
   z.strictObject({ kind: z.literal('remove-snapshot'), name: snapshotNameSchema }),
+  z.strictObject({ kind: z.literal('promote') }),
 ]);
 export type StoredRequest = z.infer<typeof storedRequestSchema>;
 

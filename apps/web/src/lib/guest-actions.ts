@@ -21,6 +21,14 @@ export function whyNoReset(guest: Guest): string | null {
   return whyNotNow(guest);
 }
 
+/** Detaching is the host's own copying; a simulated one does not do it. */
+export function whyNoPromote(guest: Guest): string | null {
+  if (guest.base === null) return 'It stands on no base: its disks are its own.';
+  if (guest.host.simulated) return 'The simulated host does not do it.';
+  if (guest.snapshots.length > 0) return 'Its snapshots stand on the base: remove them first.';
+  return whyNotNow(guest);
+}
+
 /** Snapshots are the host's own; a simulated one has none. */
 export function whyNoSnapshot(guest: Guest): string | null {
   if (guest.host.simulated) return 'The simulated host keeps no snapshots.';

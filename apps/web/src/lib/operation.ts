@@ -77,6 +77,7 @@ const verbs: Readonly<Record<OperationView['kind'], string>> = {
   snapshot: 'Snapshot',
   revert: 'Revert',
   'remove-snapshot': 'Remove a snapshot of',
+  promote: 'Detach',
 };
 
 /** Removal of a base that no template shows: "base 3f2a…", gone with its last clone. */

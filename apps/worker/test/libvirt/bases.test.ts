@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { requestDelete, requestRemoveBase, requestReset } from '@offshoot/db/operations';
+import { requestDelete, requestPromote, requestRemoveBase, requestReset } from '@offshoot/db/operations';
 import { assertSameContent, makeDisk, MIB } from '@offshoot/tools/lab/disks';
 import { virsh } from '@offshoot/tools/lab/host';
 import { execa } from 'execa';
@@ -100,6 +100,20 @@ it('the last clone goes, and its base with it; also when the worker is killed in
   await gone();
   await expect(stat(base.path)).rejects.toThrow('ENOENT');
   expect(await lab.files()).toEqual([]);
+  await lab.expectTidy();
+});
+
+it('a clone that is detached from its base is a full one, and the base goes', async () => {
+  await lab.worker();
+  await linkedClones('own');
+  const { id } = await row('own');
+  expectFinished(await rung(requestPromote(lab.db, { ...asked(), guestId: id })));
+  await gone();
+  expect(await row('own')).toMatchObject({ mode: 'full', baseId: null });
+  await assertSameContent(sourceDisk, await diskOf(named('own')));
+  await expect(requestPromote(lab.db, { ...asked(), guestId: id })).rejects.toMatchObject({
+    code: 'unavailable-mode',
+  });
   await lab.expectTidy();
 });
 

@@ -1,8 +1,8 @@
 'use client';
 
 import { Button, Menu, Text } from '@mantine/core';
-import { IconChevronDown, IconRotate2 } from '@tabler/icons-react';
-import { whyNoReset } from '../../lib/guest-actions.ts';
+import { IconChevronDown, IconRotate2, IconUnlink } from '@tabler/icons-react';
+import { whyNoPromote, whyNoReset } from '../../lib/guest-actions.ts';
 import type { GuestView } from '../../server/views/guest.ts';
 import type { Action } from './actions.tsx';
 
@@ -14,6 +14,12 @@ export function MoreActions({ guest, onAction }: { guest: GuestView; onAction: (
       label: 'Reset to as cloned',
       icon: <IconRotate2 size={16} aria-hidden />,
       why: whyNoReset(guest),
+    },
+    {
+      action: 'promote',
+      label: 'Detach from its base',
+      icon: <IconUnlink size={16} aria-hidden />,
+      why: whyNoPromote(guest),
     },
   ] as const;
   return (

@@ -14,7 +14,7 @@ import { BlastRadius } from '../lineage/BlastRadius.tsx';
 import { RefreshForm } from './RefreshForm.tsx';
 import { VerifyForm } from './VerifyForm.tsx';
 
-export type Action = 'start' | 'stop' | 'delete' | 'capture' | 'verify' | 'reset' | 'refresh';
+export type Action = 'start' | 'stop' | 'delete' | 'capture' | 'verify' | 'reset' | 'refresh' | 'promote';
 interface DialogProps {
   guests: GuestView[];
   onDone: () => void;
@@ -49,6 +49,7 @@ export function ActionDialog({ action, guests, onDone }: DialogProps & { action:
       {action === 'delete' ? <Delete guests={guests} onDone={onDone} /> : null}
       {action === 'refresh' && guests[0] ? <RefreshForm guest={guests[0]} onDone={onDone} /> : null}
       {action === 'verify' && guests[0] ? <VerifyForm guest={guests[0]} onDone={onDone} /> : null}
+      {action === 'promote' && guests[0] ? <Promote guest={guests[0]} onDone={onDone} /> : null}
       {action === 'reset' && guests[0] ? <Reset guest={guests[0]} onDone={onDone} /> : null}
       {action === 'capture' && guests[0] ? <Capture guest={guests[0]} onDone={onDone} /> : null}
     </Modal>
@@ -64,6 +65,7 @@ function titleOf(action: Action, guests: readonly GuestView[]): string {
     capture: 'Make a template from',
     verify: 'Compare',
     reset: 'Reset',
+    promote: 'Detach',
     refresh: 'Bring up to date',
   } as const;
   return action === 'refresh' ? `Bring ${what} up to date?` : `${verbs[action]} ${what}?`;
@@ -220,6 +222,42 @@ function Delete({ guests, onDone }: DialogProps) {
   );
 }
 
+function Promote({ guest, onDone }: { guest: GuestView; onDone: () => void }) {
+  const trpc = useTRPC();
+  const router = useRouter();
+  const [idempotencyKey] = useIdempotencyKey();
+  const promote = useMutation(
+    trpc.operation.create.promote.mutationOptions({
+      onSuccess: ({ operationIds }) => {
+        onDone();
+        if (operationIds[0] !== undefined) router.push(`/operations/${operationIds[0]}`);
+      },
+    }),
+  );
+  const last = guest.base !== null && guest.base.hidden && guest.base.guests === 1;
+  return (
+    <Stack gap="sm">
+      <Text size="sm">
+        What it shares with its base (up to {formatBytes(guest.base?.bytes ?? 0)}) is copied into its own
+        disks; it is a full clone afterwards. It can’t be reset then.
+        {last ? ' Nothing else stands on the base, so that goes.' : ''}
+      </Text>
+      <Text size="sm">
+        {guest.state === 'stopped'
+          ? 'It can’t be started until that is done. Cancelled, it is as it is now.'
+          : 'It keeps running. Cancelled, it stays a linked clone that works.'}
+      </Text>
+      {promote.error ? <Problem error={publicError(promote.error)} /> : null}
+      <Buttons
+        label="Detach"
+        busy={promote.isPending}
+        onDone={onDone}
+        onGo={() => promote.mutate({ idempotencyKey, guestId: guest.id })}
+      />
+    </Stack>
+  );
+}
+
 function Reset({ guest, onDone }: { guest: GuestView; onDone: () => void }) {
   const trpc = useTRPC();
   const [idempotencyKey] = useIdempotencyKey();
@@ -260,11 +298,15 @@ function Reset({ guest, onDone }: { guest: GuestView; onDone: () => void }) {
   );
 }
 
+/** The template it was cloned from: a new version of it is the likely wish. */
+const templateOf = ({ source }: GuestView): string | undefined =>
+  source?.type === 'template' ? source.label.replace(/ v\d+$/, '') : undefined;
+
 function Capture({ guest, onDone }: { guest: GuestView; onDone: () => void }) {
   const trpc = useTRPC();
   const router = useRouter();
   const [idempotencyKey] = useIdempotencyKey();
-  const [name, setName] = useState(`${guest.name}-template`);
+  const [name, setName] = useState(templateOf(guest) ?? `${guest.name}-template`);
   const running = guest.state === 'running';
   const [memory, setMemory] = useState(false);
   const capture = useMutation(

@@ -194,6 +194,8 @@ function finishedTitle({ kind, guest, title, result }: OperationView): string {
       return `${name} is back at its snapshot`;
     case 'remove-snapshot':
       return 'The snapshot is removed';
+    case 'promote':
+      return `${name} is a full clone now and stands on nothing`;
     case 'reset':
       return `${name} is as it was when it was cloned`;
     case 'refresh':

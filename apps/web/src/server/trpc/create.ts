@@ -13,6 +13,7 @@ import {
   requestDelete,
   requestImport,
   requestRefresh,
+  requestPromote,
   requestRemoveBase,
   requestReset,
   requestRestore,
@@ -154,6 +155,12 @@ export const createRouter = router({
     )
     .mutation(async ({ ctx, input }) =>
       ring(await requestSnapshot(db(), { userId: ctx.signed.userId, ...input })),
+    ),
+
+  promote: procedure
+    .input(z.strictObject({ idempotencyKey, guestId: z.uuid() }))
+    .mutation(async ({ ctx, input }) =>
+      ring(await requestPromote(db(), { userId: ctx.signed.userId, ...input })),
     ),
 
   reset: procedure

@@ -18,6 +18,7 @@ import { memoryPointStep } from './steps/memory-point.ts';
 import { overlayStep } from './steps/overlays.ts';
 import { startStep, stopStep } from './steps/power.ts';
 import { beginRecordStep, fillLayersStep, ownLayersStep, redefineStep, settleStep } from './steps/layers.ts';
+import { pullStep } from './steps/pull.ts';
 import { removeBaseStep, removeFilesStep } from './steps/removal.ts';
 import { rejoinStep } from './steps/rejoin.ts';
 import { resumeMemoryStep } from './steps/resume-memory.ts';
@@ -66,6 +67,7 @@ export function libvirtDriver(config: DriverConfig, shell: Shell): Driver<Libvir
       'own-layers': ownLayersStep(shell),
       redefine: redefineStep(virsh, known),
       settle: settleStep(shell, virsh),
+      'pull-disks': pullStep(shell, virsh),
       'take-snapshot': takeSnapshotStep(virsh),
       'revert-snapshot': revertStep(virsh),
       'drop-snapshot': dropSnapshotStep(virsh),

@@ -63,6 +63,14 @@ export function inspector(
       case 'revert':
       case 'remove-snapshot':
         return { snapshots: await inspectSnapshots(reader, request.guest, signal) };
+      case 'promote': {
+        const [own, source] = await Promise.all([
+          inspectOwn(reader, request, signal),
+          inspectGuest(reader, request.guest, signal),
+          refuseUsed(reader, request.guest.name, request.owned, signal, request.guest.uuid),
+        ]);
+        return { own, source };
+      }
       case 'reset': {
         const [own, source] = await Promise.all([
           inspectOwn(reader, request, signal),

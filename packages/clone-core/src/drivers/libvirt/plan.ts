@@ -8,6 +8,7 @@ import { planRefresh, planRestore } from './plan-refresh.ts';
 import { planDelete, planStart, planStop } from './plan-power.ts';
 import { planSnapshots } from './plan-snapshots.ts';
 import { planVerify } from './plan-verify.ts';
+import { planPromote } from './plan-promote.ts';
 import { planReset } from './plan-reset.ts';
 import type { LibvirtFacts, LibvirtStep } from './types.ts';
 
@@ -33,6 +34,8 @@ function draftOf(request: OperationRequest, facts: LibvirtFacts, ids: IdSource):
       return planDelete(request, facts);
     case 'verify':
       return planVerify(request, facts, ids);
+    case 'promote':
+      return planPromote(request, facts, ids);
     case 'reset':
       return planReset(request, facts, ids);
     case 'refresh':

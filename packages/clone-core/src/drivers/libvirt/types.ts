@@ -77,11 +77,11 @@ export interface LibvirtFacts extends Facts {
   accelerator: 'kvm' | 'tcg';
   /** Accelerator and processor, for people and to compare: memory goes on only on the same. */
   machine: string;
-  /** For clone and capture; for reset the base. */
+  /** For clone and capture; for promote the guest itself, for reset the base. */
   source?: SourceFacts;
   /** For verify: the guest, and what it is compared with. */
   compared?: { mine: SourceFacts; theirs: SourceFacts };
-  /** For reset. */
+  /** For reset and promote. */
   own?: OwnFacts;
   /** For snapshot, revert and remove-snapshot. */
   snapshots?: SnapshotFacts;
@@ -338,6 +338,13 @@ export interface SwapFilesStep extends Step {
   guest: GuestRef;
   swaps: Swap[];
 }
+/** Copies what a running guest's disks share with others into them. */
+export interface PullDisksStep extends Step {
+  kind: 'pull-disks';
+  guest: GuestRef;
+  disks: { target: string; path: string; format: string; bytes: number }[];
+  store: string;
+}
 export interface TakeSnapshotStep extends Step {
   kind: 'take-snapshot';
   guest: GuestRef;
@@ -432,6 +439,7 @@ export type LibvirtStep =
   | OwnLayersStep
   | RedefineStep
   | SettleStep
+  | PullDisksStep
   | TakeSnapshotStep
   | RevertStep
   | DropSnapshotStep;

@@ -89,6 +89,7 @@ export function factsFor(
     case 'snapshot':
     case 'revert':
     case 'remove-snapshot':
+    case 'promote':
       throw notSimulated(request.kind);
     case 'reset':
       return {
@@ -111,6 +112,7 @@ export function notSimulated(what: OperationRequest['kind']): OffshootError {
     snapshot: 'keep snapshots',
     revert: 'keep snapshots',
     'remove-snapshot': 'keep snapshots',
+    promote: 'detach clones from their base',
   };
   return new OffshootError('unavailable-mode', {
     publicMessage: `The simulated host does not ${words[what] ?? what}.`,

@@ -90,6 +90,7 @@ function draftOf(
     case 'snapshot':
     case 'revert':
     case 'remove-snapshot':
+    case 'promote':
       throw notSimulated(request.kind);
     case 'reset':
       return planReset(request, facts, ids, speed);

@@ -1,0 +1,130 @@
+/** Detaching linked clones from their base on this machine's real libvirt: stopped and running, cut and cancelled. */
+import { copyFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { CapturedBase, GuestRef, OperationRequest, Plan } from '../../src/driver.ts';
+import { baseOf, linkedOf } from '../conformance/cases/base.ts';
+import { MemoryJournal } from '../conformance/journal.ts';
+import { failure } from '../conformance/until.ts';
+import {
+  destroyClone,
+  finish,
+  ownedBy,
+  perform,
+  performUntil,
+  planOf,
+  userCancelled,
+  workerStopped,
+} from '../conformance/workbench.ts';
+import {
+  command,
+  contentOf,
+  defineGuest,
+  makeLab,
+  pings,
+  sampleImage,
+  startGuest,
+  virsh,
+  type Lab,
+} from './libvirt.lab.ts';
+
+const named = (name: string): string => `t${process.pid.toString(36)}-promote-${name}`;
+let lab: Lab;
+let base: CapturedBase;
+
+beforeAll(async () => {
+  lab = await makeLab();
+  const path = join(lab.root, 'source.qcow2');
+  await copyFile(await sampleImage(), path);
+  const source = await defineGuest(lab, {
+    name: named('source'),
+    disks: [{ target: 'vda', path, format: 'qcow2' }],
+  });
+  const plan = await planOf(lab.driver(), {
+    kind: 'capture',
+    guest: { uuid: source.uuid, name: source.name },
+    label: 'x',
+  });
+  base = baseOf((await finish(lab.driver(), plan)).result);
+});
+afterAll(() => lab.destroy());
+
+async function linked(
+  name: string,
+): Promise<{ plan: Plan; guest: GuestRef; disk: string; request: OperationRequest }> {
+  const plan = await planOf(lab.driver(), linkedOf(base, named(name)), name);
+  await finish(lab.driver(), plan);
+  const guest = { uuid: plan.guest?.uuid ?? '', name: named(name) };
+  const disk = ownedBy(plan).find((path) => path.endsWith('vda.qcow2')) ?? '';
+  return { plan, guest, disk, request: { kind: 'promote', guest, owned: ownedBy(plan) } };
+}
+
+const depth = async (disk: string): Promise<number> => {
+  const chain: unknown[] = JSON.parse(
+    await command('qemu-img', 'info', '-U', '--backing-chain', '--output=json', disk),
+  );
+  return chain.length;
+};
+
+it('stopped: cut after any step it is undone to exactly before; done, it holds the same and stands on nothing', async () => {
+  const { plan, guest, disk, request } = await linked('stopped');
+  await command('qemu-io', '-c', 'write -q -P 5 1M 1M', disk);
+  const [content, inode] = [await contentOf(lab, disk), (await stat(disk)).ino];
+  const definition = await virsh('dumpxml', '--inactive', guest.name);
+  const promotion = await planOf(lab.driver(), request);
+  expect(promotion.steps.map((step) => step.kind)).toEqual(['copy-disk', 'swap-files', 'discard-kept']);
+  expect(promotion.estimates.moveBytes).toBeGreaterThan(10 * 1024 ** 2);
+  for (const step of [0, 1]) {
+    const journal = new MemoryJournal();
+    await performUntil(lab.driver(), promotion, { step, moment: 'after' }, workerStopped(), journal);
+    const undoing = { nextStep: step, undoing: { cancelled: true } };
+    expect(await perform(lab.driver(), promotion, journal, undefined, undoing)).toMatchObject({
+      undo: { leftBehind: [] },
+    });
+    expect({ inode: (await stat(disk)).ino, depth: await depth(disk) }).toEqual({ inode, depth: 2 });
+  }
+  const journal = new MemoryJournal();
+  await performUntil(lab.driver(), promotion, { step: 1, moment: 'after' }, workerStopped(), journal);
+  expect(await perform(lab.driver(), promotion, journal, undefined, journal.startingPoint())).toMatchObject({
+    state: 'finished',
+  });
+  expect(await depth(disk)).toBe(1);
+  expect(await contentOf(lab, disk)).toBe(content);
+  expect(await virsh('dumpxml', '--inactive', guest.name)).toBe(definition);
+  expect((await planOf(lab.driver(), request)).steps).toEqual([]); // asked again: nothing to do
+  await destroyClone({ driver: () => lab.driver() }, plan);
+});
+
+it('running: cancelled it is a linked clone that works; done, it runs on and its base can go', async () => {
+  const { guest, disk, request } = await linked('running');
+  await startGuest(guest.name);
+  const promotion = await planOf(lab.driver(), request);
+  expect(promotion.steps.map((step) => step.kind)).toEqual(['pull-disks']);
+  const cancelled = await performUntil(
+    lab.driver(),
+    promotion,
+    { step: 0, moment: 'before' },
+    userCancelled(),
+    new MemoryJournal(),
+  );
+  expect(cancelled).toMatchObject({ state: 'cancelled', undo: { leftBehind: [] } });
+  expect({ depth: await depth(disk), answers: await pings(guest.name) }).toEqual({ depth: 2, answers: true });
+
+  await virsh('snapshot-create-as', guest.name, 'kept');
+  expect(await failure(planOf(lab.driver(), request))).toMatchObject({
+    code: 'in-use',
+    publicMessage: expect.stringContaining('“kept”'),
+  });
+  await virsh('snapshot-delete', guest.name, 'kept');
+
+  const journal = new MemoryJournal();
+  expect(await perform(lab.driver(), promotion, journal)).toMatchObject({
+    state: 'finished',
+    result: { strategy: 'pull' },
+  });
+  expect(journal.progressOf(0).at(-1)).toMatchObject({ doneBytes: promotion.estimates.moveBytes });
+  expect({ depth: await depth(disk), answers: await pings(guest.name) }).toEqual({ depth: 1, answers: true });
+  expect(await virsh('dumpxml', guest.name)).not.toContain(base.disks[0]?.path);
+  await finish(lab.driver(), await planOf(lab.driver(), { kind: 'remove-base', label: 'x', base }));
+  expect(await pings(guest.name)).toBe(true);
+});
