@@ -15,7 +15,7 @@ export function localFiles(): LocalFiles {
     stat: (path) => missingAsUndefined(path, async () => describe(await fs.stat(path))),
     readText: (path) => missingAsUndefined(path, () => readSmall(path)),
     writeFile: (path, content, mode = 0o644) => onFile(path, () => writeAtomically(path, content, mode)),
-    mkdir: (path) => onFile(path, async () => void (await fs.mkdir(path, { recursive: true }))),
+    mkdir: (path) => onFile(path, () => makeFolder(path)),
     rename: (from, to) =>
       onFile(from, async () => {
         await fs.rename(from, to);
@@ -77,6 +77,22 @@ function describe(stats: Stats): FileStat {
     inode: stats.ino,
     modifiedMs: Math.floor(stats.mtimeMs),
   };
+}
+
+/** Node 20 calls a full filesystem ENOENT when it makes parents too: then each folder is made by itself, for its own error. */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await fs.mkdir(path, { recursive: true });
+  } catch (thrown) {
+    if (errnoOf(thrown) !== 'ENOENT') throw thrown;
+    const parent = dirname(path);
+    if (parent !== path) await makeFolder(parent);
+    try {
+      await fs.mkdir(path);
+    } catch (again) {
+      if (errnoOf(again) !== 'EEXIST') throw again;
+    }
+  }
 }
 
 async function readSmall(path: string): Promise<string> {
