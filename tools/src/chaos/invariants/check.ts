@@ -67,9 +67,9 @@ async function checkOperations(world: World, { operations, excused }: RoundFacts
     const told = await toldOf(world, row.id, logged.at(-1)?.id);
     const problems = [...checkRow(row), ...checkStory(row, logged), ...checkStream(told, logged)];
     const code = (row.error as unknown as PublicError | null)?.code;
-    // What a clone was made of may be gone since: sources of one round go with it.
-    const sourceGone = row.kind === 'verify' && code === 'source-missing';
-    if (row.state === 'failed' && code !== undefined && !excused.has(code) && !sourceGone)
+    // What a clone was made of may be gone since (sources of one round go with it), or run.
+    const incomparable = row.kind === 'verify' && (code === 'source-missing' || code === 'unavailable-mode');
+    if (row.state === 'failed' && code !== undefined && !excused.has(code) && !incomparable)
       problems.push(
         `failed with ${code} for no reason that was there: ${(row.error as unknown as PublicError).message}`,
       );
