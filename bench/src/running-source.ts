@@ -10,6 +10,9 @@ import { foundGuest, virsh } from './source.ts';
 /** The end of the disk, where the source goes on writing during a refresh. */
 const BUSY_BYTES = 8 * 65_536;
 
+/** Writes back what the guest holds, and makes QEMU write the image's tables, which others can then read. */
+const FLUSH = 'dd if=/dev/null of=/dev/vdb conv=notrunc,fsync 2>/dev/null';
+
 export interface RunningSource {
   name: string;
   /** Of its inventory row. */
@@ -51,14 +54,14 @@ export async function runningSource(portal: Portal, scratch: string, data: strin
 while [ $i -lt ${count} ]; do
   dd if=/tmp/noise of=/dev/vdb bs=${bytes} count=1 skip=$((i % 60)) seek=$((i * ${stride} + (i * 7 + ${seed}) % ${Math.max(1, stride)})) conv=notrunc 2>/dev/null
   i=$((i + 1))
-done; sync`);
+done; ${FLUSH}`);
     },
     async keepWriting(on) {
       const at = (size - BUSY_BYTES) / 65_536;
       await (on
         ? inside(`touch /tmp/busy; (while [ -e /tmp/busy ]; do dd if=/dev/urandom of=/dev/vdb bs=65536 count=${BUSY_BYTES / 65_536} seek=${at} conv=notrunc,fsync; done) >/dev/null 2>&1 &
 sleep 1`)
-        : inside('rm /tmp/busy; sleep 1; sync'));
+        : inside(`rm /tmp/busy; sleep 1; ${FLUSH}`));
     },
     async assertSame(image) {
       const [mine, theirs] = [join(scratch, `${name}-mine.raw`), join(scratch, `${name}-theirs.raw`)];

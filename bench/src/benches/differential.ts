@@ -1,5 +1,4 @@
-import { randomUUID } from 'node:crypto';
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -12,7 +11,7 @@ import { execa } from 'execa';
 import { coldSeconds, makeMixedDisk } from '../disk.ts';
 import { batchFinished, deleteGuests, type Portal } from '../portal.ts';
 import { median, round, type Bench, type BenchResult, type Lab } from '../result.ts';
-import { diskNamed, virsh } from '../source.ts';
+import { diskNamed } from '../source.ts';
 import { runningSource, type RunningSource } from '../running-source.ts';
 
 const MIB = 1024 ** 2;

@@ -143,8 +143,14 @@ async function makeSource(name: string, systemDisk = true): Promise<GuestRef> {
   return { uuid, name: named(name) };
 }
 
+/** The flush at the end also makes QEMU write the image's tables, which others can then read. */
 const write = (source: GuestRef, ...commands: string[]): Promise<string> =>
-  inGuest(source.name, '/bin/sh', '-c', `${commands.join('; ')}; sync; echo 3 > /proc/sys/vm/drop_caches`);
+  inGuest(
+    source.name,
+    '/bin/sh',
+    '-c',
+    `${commands.join('; ')}; dd if=/dev/null of=/dev/vdb conv=notrunc,fsync 2>/dev/null`,
+  );
 const random = (cluster: number, clusters = 1): string =>
   `dd if=/dev/urandom of=/dev/vdb bs=65536 seek=${cluster} count=${clusters} conv=notrunc 2>/dev/null`;
 const offline = async (source: GuestRef, ...commands: string[]): Promise<void> => {
