@@ -39,11 +39,13 @@ async function runAll(wanted: readonly Suite[]): Promise<Tally> {
   try {
     const runners = await runnersOf(wanted);
     for (const suite of suites) {
-      const rest = runners.filter((runner) => runner.suite === suite);
+      const ofSuite = runners.filter((runner) => runner.suite === suite);
+      const rest = ofSuite.filter((runner) => runner.alone !== true);
       const work = async (): Promise<void> => {
         for (let runner = rest.shift(); runner; runner = rest.shift()) tallies.push(await runOne(runner));
       };
       await Promise.all(Array.from({ length: AT_ONCE[suite] ?? 1 }, work));
+      for (const runner of ofSuite) if (runner.alone === true) tallies.push(await runOne(runner));
     }
   } finally {
     await stopLibvirt?.();

@@ -12,6 +12,8 @@ export type Suite = (typeof suites)[number];
 export interface Runner {
   suite: Suite;
   name: string;
+  /** Nothing else runs meanwhile: it holds the product to a time that it promises. */
+  alone?: boolean;
   run(): Promise<Tally>;
 }
 
@@ -64,18 +66,22 @@ async function runCheck(name: string, argv: readonly [string, ...string[]]): Pro
 
 /** Long files of which each is a runner of its own, so that they can run beside the others. */
 const LONG = /conformance\.test\.ts$/;
+/** Files that measure a promise: a runner of its own each, and alone. */
+const ALONE = /^cancel\.test\.ts$/;
 
 function vitestRunner(suite: Suite, folder: string, tests: string): Runner[] {
   const at = join(root, folder, tests);
   if (!existsSync(at)) return [];
   const name = tests.endsWith(suite) ? `${suite} ${folder}` : `${suite} ${folder}/${tests}`;
-  const long = suite === 'integration' ? readdirSync(at).filter((file) => LONG.test(file)) : [];
+  const apart = (file: string): boolean => LONG.test(file) || ALONE.test(file);
+  const long = suite === 'integration' ? readdirSync(at).filter(apart) : [];
   if (long.length === 0) return [{ suite, name, run: () => runVitest(folder, tests, [`${tests}/`]) }];
-  const rest = readdirSync(at).filter((file) => file.endsWith('.test.ts') && !LONG.test(file));
+  const rest = readdirSync(at).filter((file) => file.endsWith('.test.ts') && !apart(file));
   return [
     ...long.map((file) => ({
       suite,
       name: `${name} ${file}`,
+      alone: ALONE.test(file),
       run: () => runVitest(folder, tests, [`${tests}/${file}`]),
     })),
     {

@@ -84,6 +84,7 @@ export async function clone(
     agreedFingerprint?: string;
     idempotencyKey?: string;
     userId?: string;
+    options?: CloneRequest['options'];
   } = {},
 ): Promise<BatchResult> {
   const {
@@ -97,7 +98,7 @@ export async function clone(
     await requestClone(rig.db, {
       userId,
       idempotencyKey,
-      request: { source, mode, names, options },
+      request: { source, mode, names, options: more.options ?? options },
       ...(agreedFingerprint === undefined ? {} : { agreedFingerprint }),
     }),
   );

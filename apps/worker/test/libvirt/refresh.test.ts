@@ -1,0 +1,114 @@
+/** Differential clones through the database and a worker: what is recorded is what is there. */
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { refreshOptionsSchema, type Generations, type RefreshOptions } from '@offshoot/clone-core/contract';
+import { requestDelete, requestRefresh, requestRestore } from '@offshoot/db/operations';
+import { assertSameContent, makeDisk, MIB } from '@offshoot/tools/lab/disks';
+import { execa } from 'execa';
+import { afterEach, beforeEach, expect, inject, it } from 'vitest';
+import type { PostgresUrl } from '../support/services.ts';
+import { clone, ended, options, ring } from '../support/simulated.ts';
+import { diskOf, expectFinished, openLab, type Lab } from './support/lab.ts';
+
+const url: PostgresUrl = inject('postgresUrl');
+let lab: Lab;
+let sourceDisk: string;
+let sourceId: string;
+beforeEach(async () => {
+  lab = await openLab(url);
+  sourceDisk = join(lab.folder, 'disk.qcow2');
+  await makeDisk(sourceDisk, 8 * MIB);
+});
+afterEach(() => lab.close());
+
+const named = (name: string): string => `${lab.prefix}${name}`;
+const asked = () => ({ userId: null, idempotencyKey: randomUUID() });
+const row = (name: string) => lab.db.prisma.guest.findFirstOrThrow({ where: { name: named(name) } });
+const rung = async (batch: Promise<Parameters<typeof ring>[1]>) =>
+  ended(lab, (await ring(lab, await batch)).operationIds[0]);
+const write = (path: string, pattern: number, at: string): Promise<unknown> =>
+  execa('qemu-io', ['-f', 'qcow2', '-c', `write -q -P ${pattern} ${at} 64k`, path]);
+
+async function refreshable(name: string): Promise<string> {
+  sourceId = await lab.source(named('source'), { disks: [{ path: sourceDisk }] });
+  const batch = await clone(lab, 'full', [named(name)], {
+    source: { type: 'guest', id: sourceId },
+    options: { ...options, refreshable: true },
+  });
+  expectFinished(await ended(lab, batch.operationIds[0]));
+  return (await row(name)).id;
+}
+const refresh = (guestId: string, options: Partial<RefreshOptions> = {}, agreedFingerprint?: string) =>
+  requestRefresh(lab.db, {
+    ...asked(),
+    guestId,
+    options: refreshOptionsSchema.parse(options),
+    ...(agreedFingerprint === undefined ? {} : { agreedFingerprint }),
+  });
+
+it('refreshed, put back, refreshed again, deleted: rows, files and records agree at each point', async () => {
+  await lab.worker();
+  const id = await refreshable('replica');
+  await write(sourceDisk, 1, '1M');
+  const first = await rung(refresh(id));
+  expectFinished(first);
+  expect(first.result).toMatchObject({ consistency: 'exact', movedBytes: expect.any(Number) });
+  await assertSameContent(sourceDisk, await diskOf(named('replica')));
+  await lab.expectTidy();
+  const generations = (await row('replica')).generations as unknown as Generations;
+  expect(generations.list.map(({ number, movedBytes }) => [number, (movedBytes ?? 0) > 0])).toEqual([
+    [1, true],
+    [2, true],
+  ]);
+
+  expectFinished(await rung(requestRestore(lab.db, { ...asked(), guestId: id, to: 1 })));
+  await expect(assertSameContent(sourceDisk, await diskOf(named('replica')))).rejects.toThrow();
+  await lab.expectTidy();
+
+  // What it writes itself is not lost unasked; the source can't go while it is read, nor be refreshed twice at once.
+  await write(await diskOf(named('replica')), 9, '2M');
+  expect(await rung(refresh(id))).toMatchObject({ state: 'failed', error: { code: 'would-lose' } });
+  const running = await refresh(id, { ownChanges: 'discard' });
+  await expect(refresh(id)).rejects.toMatchObject({ code: 'busy' });
+  await expect(requestDelete(lab.db, { ...asked(), guestId: id })).rejects.toMatchObject({ code: 'busy' });
+  await ring(lab, running);
+  expectFinished(await ended(lab, running.operationIds[0]));
+  await assertSameContent(sourceDisk, await diskOf(named('replica')));
+  await lab.expectTidy();
+
+  expectFinished(await rung(requestDelete(lab.db, { ...asked(), guestId: id })));
+  expect(await lab.files()).toEqual([]);
+  expect((await execa('qemu-img', ['info', sourceDisk])).stdout).not.toContain('name: offshoot-');
+  await lab.expectTidy();
+});
+
+it('a worker killed in the middle of a refresh: the next one finishes it, and nothing is over', async () => {
+  const first = await lab.worker();
+  const id = await refreshable('cut');
+  await write(sourceDisk, 3, '3M');
+  const batch = await refresh(id);
+  await ring(lab, batch);
+  await expect
+    .poll(() => lab.db.prisma.event.count({ where: { operationId: batch.operationIds[0] ?? '' } }), {
+      interval: 5,
+    })
+    .toBeGreaterThan(2);
+  await first.kill();
+  await lab.worker();
+  expectFinished(await ended(lab, batch.operationIds[0]));
+  await assertSameContent(sourceDisk, await diskOf(named('cut')));
+  await lab.expectTidy();
+});
+
+it('a plan that was not the one agreed to is not run; a clone without a source is refused in words', async () => {
+  await lab.worker();
+  const id = await refreshable('agreed');
+  expect(await rung(refresh(id, {}, 'another plan'))).toMatchObject({
+    state: 'stale',
+    error: { code: 'stale-plan' },
+  });
+  await lab.db.prisma.guest.update({ where: { id }, data: { sourceGuestId: null } });
+  await expect(refresh(id)).rejects.toMatchObject({ code: 'source-missing' });
+  await expect(refresh(sourceId)).rejects.toMatchObject({ code: 'unavailable-mode' });
+  await lab.expectTidy();
+});
