@@ -66,8 +66,8 @@ async function runCheck(name: string, argv: readonly [string, ...string[]]): Pro
 
 /** Long files of which each is a runner of its own, so that they can run beside the others. */
 const LONG = /conformance\.test\.ts$/;
-/** Files that measure a promise: a runner of its own each, and alone. */
-const ALONE = /^cancel\.test\.ts$/;
+/** Files that measure a promise, or save memory that must not change faster than a busy disk takes it: each alone. */
+const ALONE = /^(cancel|libvirt\.memory)\.test\.ts$/;
 
 function vitestRunner(suite: Suite, folder: string, tests: string): Runner[] {
   const at = join(root, folder, tests);

@@ -195,17 +195,14 @@ export function crashCases(stage: () => Stage): void {
     beforeEach(({ skip }) => {
       const why = flavour.unable?.(stage());
       if (why !== undefined) skip(why);
+      if (flavour.slow === true && process.env['OFFSHOOT_THOROUGH'] !== '1')
+        skip('slow; OFFSHOOT_THOROUGH=1 runs it');
     });
 
     const look = async (): Promise<unknown> => ({
       host: await snapshot(stage().rig),
       more: await flavour.untouched?.(stage()),
     });
-    const skipIfSlow = (skip: (note: string) => void): void => {
-      if (flavour.slow === true && process.env['OFFSHOOT_THOROUGH'] !== '1')
-        skip('slow; OFFSHOOT_THOROUGH=1 runs it');
-    };
-
     /** Runs `each` for every step; before and after it the host is as it was. */
     const forEachStep = async (
       each: (plan: Plan, step: number, uncut: unknown) => Promise<void>,
@@ -241,8 +238,7 @@ export function crashCases(stage: () => Stage): void {
       await flavour.destroy(stage(), plan);
     };
 
-    it('every step can be run twice', async ({ skip }) => {
-      skipIfSlow(skip);
+    it('every step can be run twice', async () => {
       const { rig } = stage();
       await forEachStep(async (plan, step, uncut) => {
         const journal = new MemoryJournal();
@@ -259,8 +255,7 @@ export function crashCases(stage: () => Stage): void {
 
     it.for(moments)(
       'cut %s any step, a new worker finishes as if nothing had been',
-      async (moment: Moment, { skip }) => {
-        if (moment !== 'during') skipIfSlow(skip);
+      async (moment: Moment) => {
         const { rig } = stage();
         await forEachStep(async (plan, step, uncut) => {
           const journal = new MemoryJournal();
@@ -279,8 +274,7 @@ export function crashCases(stage: () => Stage): void {
 
     it.for(moments)(
       'cut %s any step, a new worker undoes it all; undoing twice is harmless',
-      async (moment: Moment, { skip }) => {
-        if (moment !== 'after') skipIfSlow(skip);
+      async (moment: Moment) => {
         const { rig } = stage();
         await forEachStep(async (plan, step, uncut) => {
           const journal = new MemoryJournal();
@@ -301,8 +295,7 @@ export function crashCases(stage: () => Stage): void {
       },
     );
 
-    it.for(moments)('cancelled %s any step: nothing is left', async (moment: Moment, { skip }) => {
-      skipIfSlow(skip);
+    it.for(moments)('cancelled %s any step: nothing is left', async (moment: Moment) => {
       const { rig } = stage();
       await forEachStep(async (plan, step, uncut) => {
         const outcome = await performUntil(

@@ -13,6 +13,8 @@ import { rejoin } from './rejoin.ts';
 import { pause, reporting } from './reporting.ts';
 
 const LOOK_MS = 50;
+/** A guest that changes its memory faster than the disk takes it would be saved for ever; then the save is given up. */
+const LONGEST_SAVE_MS = 30 * 60_000;
 /** How long the word that the guest runs on may take after the fact, milliseconds. */
 const LATE_MS = 300;
 
@@ -96,7 +98,7 @@ async function take(
   try {
     signal.throwIfAborted();
     // An abort ends libvirt's job, not this process: either all disks stand still afterwards, or none.
-    await virsh.run(snapshotWords(step), { timeoutMs: 0 });
+    await virsh.run(snapshotWords(step), { timeoutMs: LONGEST_SAVE_MS });
   } finally {
     clearInterval(watching);
     signal.removeEventListener('abort', abort);
