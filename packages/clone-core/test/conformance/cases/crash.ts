@@ -27,7 +27,7 @@ import { baseOf, linkedOf } from './base.ts';
 /** A kind of plan: how to get it, what it comes to, how to be rid of it. */
 interface Flavour {
   name: string;
-  /** Takes seconds each time: only the cuts that tell most are made, unless OFFSHOOT_THOROUGH=1. */
+  /** Takes seconds each time: left out unless OFFSHOOT_THOROUGH=1. */
   slow?: boolean;
   /** Why the driver can't do it at all. */
   unable?(stage: Stage): string | undefined;
