@@ -4,11 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startLibvirt } from '../start/libvirt.ts';
-import { runnersOf, suites, type Runner, type Suite } from './runners.ts';
+import { runnersOf, suites, type Suite } from './runners.ts';
 import { addTallies, check, type Tally } from './tally.ts';
-
-/** Runners of a suite that run side by side: integration mostly waits for guests that boot. */
-const AT_ONCE: Partial<Record<Suite, number>> = { integration: 2 };
 
 function wantedSuites(): Suite[] {
   const { values } = parseArgs({ options: { only: { type: 'string' } } });
@@ -37,30 +34,19 @@ async function runAll(wanted: readonly Suite[]): Promise<Tally> {
     wanted.includes('integration') || wanted.includes('browser') ? await useLibvirt() : undefined;
   const tallies: Tally[] = [];
   try {
-    const runners = await runnersOf(wanted);
-    for (const suite of suites) {
-      const ofSuite = runners.filter((runner) => runner.suite === suite);
-      const rest = ofSuite.filter((runner) => runner.alone !== true);
-      const work = async (): Promise<void> => {
-        for (let runner = rest.shift(); runner; runner = rest.shift()) tallies.push(await runOne(runner));
-      };
-      await Promise.all(Array.from({ length: AT_ONCE[suite] ?? 1 }, work));
-      for (const runner of ofSuite) if (runner.alone === true) tallies.push(await runOne(runner));
+    for (const runner of await runnersOf(wanted)) {
+      const began = performance.now();
+      const tally = await runner
+        .run()
+        .catch((error: unknown) => check(runner.name, false, `the runner crashed: ${String(error)}`));
+      tallies.push(tally);
+      report(runner.name, tally, (performance.now() - began) / 1000);
     }
   } finally {
     await stopLibvirt?.();
   }
   if (tallies.length === 0) tallies.push(check('no runner', false, 'Not one test was found.'));
   return addTallies(tallies);
-}
-
-async function runOne(runner: Runner): Promise<Tally> {
-  const began = performance.now();
-  const tally = await runner
-    .run()
-    .catch((error: unknown) => check(runner.name, false, `the runner crashed: ${String(error)}`));
-  report(runner.name, tally, (performance.now() - began) / 1000);
-  return tally;
 }
 
 function report(name: string, { passed, failed, skipped, failures }: Tally, seconds: number): void {

@@ -1,6 +1,6 @@
 /** The runners of `npm test`: checks of the whole repository, then the tests of each workspace. */
 import { execa } from 'execa';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,8 +12,6 @@ export type Suite = (typeof suites)[number];
 export interface Runner {
   suite: Suite;
   name: string;
-  /** Nothing else runs meanwhile: it holds the product to a time that it promises. */
-  alone?: boolean;
   run(): Promise<Tally>;
 }
 
@@ -37,9 +35,8 @@ export async function runnersOf(wanted: readonly Suite[]): Promise<Runner[]> {
         run: () => runCheck(`types ${folder}`, ['tsc', '-p', folder]),
       })),
     ...workspaces.flatMap((folder) => vitestRunner('unit', folder, 'test/unit')),
-    // The longest first: two run at a time.
-    ...workspaces.flatMap((folder) => vitestRunner('integration', folder, 'test/libvirt')),
     ...workspaces.flatMap((folder) => vitestRunner('integration', folder, 'test/integration')),
+    ...workspaces.flatMap((folder) => vitestRunner('integration', folder, 'test/libvirt')),
     { suite: 'browser', name: 'browser apps/web', run: () => runPlaywright('apps/web/e2e') },
   ];
   return all.filter((runner) => wanted.includes(runner.suite));
@@ -64,41 +61,19 @@ async function runCheck(name: string, argv: readonly [string, ...string[]]): Pro
   return check(name, done.exitCode === 0, done.all);
 }
 
-/** Long files of which each is a runner of its own, so that they can run beside the others. */
-const LONG = /conformance\.test\.ts$/;
-/** Files that measure a promise, or save memory that must not change faster than a busy disk takes it: each alone. */
-const ALONE = /^(cancel|libvirt\.memory)\.test\.ts$/;
-
 function vitestRunner(suite: Suite, folder: string, tests: string): Runner[] {
-  const at = join(root, folder, tests);
-  if (!existsSync(at)) return [];
-  const name = tests.endsWith(suite) ? `${suite} ${folder}` : `${suite} ${folder}/${tests}`;
-  const apart = (file: string): boolean => LONG.test(file) || ALONE.test(file);
-  const long = suite === 'integration' ? readdirSync(at).filter(apart) : [];
-  if (long.length === 0) return [{ suite, name, run: () => runVitest(folder, tests, [`${tests}/`]) }];
-  const rest = readdirSync(at).filter((file) => file.endsWith('.test.ts') && !apart(file));
+  if (!existsSync(join(root, folder, tests))) return [];
   return [
-    ...long.map((file) => ({
-      suite,
-      name: `${name} ${file}`,
-      alone: ALONE.test(file),
-      run: () => runVitest(folder, tests, [`${tests}/${file}`]),
-    })),
     {
       suite,
-      name,
-      run: () =>
-        runVitest(
-          folder,
-          tests,
-          rest.map((file) => `${tests}/${file}`),
-        ),
+      name: tests.endsWith(suite) ? `${suite} ${folder}` : `${suite} ${folder}/${tests}`,
+      run: () => runVitest(folder, tests),
     },
   ];
 }
 
 /** Runs one workspace's tests; a run without a readable report, or with no test in it, is a failure. */
-async function runVitest(folder: string, tests: string, files: readonly string[]): Promise<Tally> {
+async function runVitest(folder: string, tests: string): Promise<Tally> {
   const scratch = await mkdtemp(join(tmpdir(), 'offshoot-report-'));
   const file = join(scratch, 'report.json');
   // A suite may bring a configuration of its own, beside its tests.
@@ -108,7 +83,7 @@ async function runVitest(folder: string, tests: string, files: readonly string[]
       'vitest',
       [
         'run',
-        ...files,
+        `${tests}/`,
         ...(existsSync(own) ? ['--config', own] : []),
         '--reporter=json',
         `--outputFile=${file}`,
