@@ -27,14 +27,25 @@ if (unknown.length > 0) {
 } else {
   const lab = await openLab(runs);
   const results: BenchResult[] = [];
+  const failed: string[] = [];
   try {
     for (const bench of benches.filter(({ id }) => wanted?.includes(id) ?? true)) {
       console.error(`\n${bench.id}: ${bench.title}`);
-      results.push(await bench.run(lab));
-      await writeFile(values.json, `${JSON.stringify(results, null, 2)}\n`);
+      try {
+        results.push(await bench.run(lab));
+        await writeFile(values.json, `${JSON.stringify(results, null, 2)}\n`);
+      } catch (error) {
+        // The others are still worth measuring.
+        failed.push(bench.id);
+        console.error(error);
+      }
     }
   } finally {
     await lab.close();
   }
   console.log(`\n${comparisonTable(results)}\n\nWritten to ${values.json}.`);
+  if (failed.length > 0) {
+    console.error(`Not measured, for the reasons above: ${failed.join(', ')}.`);
+    process.exitCode = 1;
+  }
 }

@@ -46,7 +46,7 @@ export const portalPackages = [
 /** What the tests need besides. */
 export const testPackages = ['chromium', 'openssh-server', 'xfsprogs', 'git'];
 /** What the benchmarks need besides: the tools that Offshoot is compared with. */
-export const benchPackages = ['virtinst', 'xfsprogs', 'rsync'];
+export const benchPackages = ['virtinst', 'xfsprogs', 'rsync', 'chromium'];
 
 /**
  * Checks Node, installs what is missing. Prints each command before it runs it; asks nothing without a terminal.
