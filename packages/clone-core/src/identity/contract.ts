@@ -247,8 +247,10 @@ export interface GuestInside {
     /** Of the partition, bytes; 0: the whole disk. */
     offset: number;
     sizeBytes: number;
-    /** Name of volume group and logical volume, when it is on LVM. */
+    /** Name of volume group and logical volume, when it is on LVM. `offset` is then the volume's, on the disk. */
     lvm?: { group: string; volume: string };
+    /** btrfs: path of the subvolume that is `/`, when it is not the default one. */
+    subvolume?: string;
   };
   /** Why it can't be edited from outside, as the end of a sentence; unset: it can. */
   notEditable?: string;
