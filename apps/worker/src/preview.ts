@@ -52,6 +52,7 @@ export async function previewClone(
     mode,
     name,
     options: request.options,
+    index: 0,
   });
   const facts = await driver.inspect(asked(request.mode), signal);
   refuseTakenNames(request.names, facts);

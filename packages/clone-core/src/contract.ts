@@ -3,6 +3,7 @@
  * Imported by the browser: nothing here may reach for Node or a driver.
  */
 import { z } from 'zod';
+import { identityOptionsSchema, type GuestInside, type IdentityOutcome } from './identity/contract.ts';
 import { guestNameSchema, MAX_COUNT } from './names.ts';
 import type { PublicError } from './errors.ts';
 
@@ -111,6 +112,8 @@ export const cloneOptionsSchema = z.strictObject({
    * a later refresh moves only what changed.
    */
   refreshable: z.boolean().default(false),
+  /** What makes the clone its own machine; left out: what its policy and source give. */
+  identity: identityOptionsSchema.prefault({}),
 });
 export type CloneOptions = z.infer<typeof cloneOptionsSchema>;
 
@@ -346,6 +349,8 @@ export interface OperationResult {
   pointAt?: string;
   /** For verify, and for clones that were asked to verify themselves. */
   verified?: Verification;
+  /** For clones, and whatever applies an identity again: what it was made to be, and what was found. No secret in it. */
+  identity?: IdentityOutcome;
 }
 
 /** Bytes that a comparison counts differences in; what qcow2 allocates at once. */
@@ -411,6 +416,8 @@ export interface CapturedBase {
   nvramPath?: string;
   /** What ran in the guest when its disks were taken; without it a clone boots. */
   memory?: MemoryPoint;
+  /** What was found by looking into the disks when they were taken; unset: nobody looked. */
+  inside?: GuestInside;
 }
 
 /** RAM and devices of a running guest, of the same instant as the disks of its base. */

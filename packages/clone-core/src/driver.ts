@@ -20,6 +20,7 @@ import type {
   StepView,
   VerifyDepth,
 } from './contract.ts';
+import type { AttestedIdentity } from './identity/contract.ts';
 
 /** A guest on the driver's host. `uuid` is the hypervisor's own; `name` is for messages and as second check. */
 export interface GuestRef {
@@ -35,7 +36,15 @@ export type DriverSource =
 /** One unit of work for one guest (or base), as a driver understands it. Pure JSON. */
 export type OperationRequest =
   /** `linked` or `memory` of a guest is planned for its preview only: what runs names the base that a capture made before. */
-  | { kind: 'clone'; source: DriverSource; mode: CloneMode; name: string; options: CloneOptions }
+  | {
+      kind: 'clone';
+      source: DriverSource;
+      mode: CloneMode;
+      name: string;
+      options: CloneOptions;
+      /** Place in what was asked for, from 0: consecutive addresses are given out by it. */
+      index: number;
+    }
   /** `memory`: with what runs in it, at the same instant. */
   | { kind: 'capture'; guest: GuestRef; label: string; memory?: boolean }
   | {
@@ -216,6 +225,11 @@ export interface Driver<S extends Step = Step, F extends Facts = Facts> {
    * when the host knows no such guest, `source-changed` when its disks do not stand on that base (any more).
    */
   drift(guest: GuestRef, base: CapturedBase, signal: AbortSignal): Promise<Drift>;
+  /**
+   * What a running guest's agent reads of its identity inside it, just now. Reads only. Undefined: no agent answers, or
+   * it can't tell. Left out: the driver has no way to ask.
+   */
+  attest?(guest: GuestRef, signal: AbortSignal): Promise<AttestedIdentity | undefined>;
   /** Calls back soon after a guest changed by any hand; until the signal aborts. */
   watch(onChange: () => void, signal: AbortSignal): Promise<void>;
 }

@@ -87,6 +87,7 @@ async function makeAgain(tx: Tx, userId: string | null, found: Found): ReturnTyp
         userId,
         { source: request.source, mode: request.mode, names: [request.name], options: request.options },
         agreed,
+        [request.index],
       );
     case 'import':
       return { events: [], ...(await makeImport(tx, request)) };
@@ -99,8 +100,14 @@ async function makeAgain(tx: Tx, userId: string | null, found: Found): ReturnTyp
         return makeClones(
           tx,
           userId,
-          { ...first, names: followers.map((follower) => follower.name) },
+          {
+            source: first.source,
+            mode: first.mode,
+            options: first.options,
+            names: followers.map((follower) => follower.name),
+          },
           agreed,
+          followers.map((follower) => follower.index),
         );
       return { events: [], ...(await makeGuestOperation(tx, request.guestId, request)) };
     }

@@ -45,12 +45,16 @@ function invalid(issue: { message: string; path: PropertyKey[] } | undefined): O
   });
 }
 
-/** The rows of a clone batch, inside the asker's transaction. Also used to ask again for a failed one. */
+/**
+ * The rows of a clone batch, inside the asker's transaction. Also used to ask again for a failed one: `places` are then
+ * those of its names in the first request.
+ */
 export async function makeClones(
   tx: Tx,
   userId: string | null,
   request: CloneRequest,
   agreedFingerprint: string | null,
+  places?: readonly number[],
 ): Promise<{ operations: NewOperation[]; events: ReturnType<typeof inventoryEvent>[] }> {
   const source =
     request.source.type === 'guest'
@@ -70,7 +74,14 @@ export async function makeClones(
     guestId: guestIds[index] ?? null,
     title: name,
     afterId: capture?.id ?? null,
-    request: { kind: 'clone', source: request.source, mode: request.mode, name, options: request.options },
+    request: {
+      kind: 'clone',
+      source: request.source,
+      mode: request.mode,
+      name,
+      options: request.options,
+      index: places?.[index] ?? index,
+    },
     // With a capture the agreement is about what the capture will find; its clones follow from it.
     agreedFingerprint: capture ? null : agreedFingerprint,
   }));

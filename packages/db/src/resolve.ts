@@ -33,6 +33,7 @@ async function resolve(
         mode: request.mode,
         name: request.name,
         options: request.options,
+        index: request.index,
       };
     case 'capture': {
       const guest = await guestRef(db, request.guestId);

@@ -32,6 +32,8 @@ export const storedRequestSchema = z.discriminatedUnion('kind', [
     mode: z.enum(cloneModes),
     name: guestNameSchema,
     options: cloneOptionsSchema,
+    /** Place among the names that were asked for together; a retry keeps it. */
+    index: z.int().min(0).default(0),
   }),
   /** Without `template`: the hidden base of linked or memory clones of that guest. */
   z.strictObject({

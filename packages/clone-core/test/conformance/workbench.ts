@@ -53,6 +53,7 @@ export const cloneOf = (
   mode: 'full',
   name,
   options: options(part),
+  index: 0,
 });
 
 const never = new AbortController().signal;

@@ -54,6 +54,7 @@ const cloneOf = (base: CapturedBase, name: string, part = {}): OperationRequest 
   mode: 'memory',
   name: named(name),
   options: options({ start: true, ...part }),
+  index: 0,
 });
 
 /** What cloning must leave as it was: definition, files in use, snapshots, that it runs. */

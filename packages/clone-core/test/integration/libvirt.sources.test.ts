@@ -257,6 +257,7 @@ it('thirty linked clones of one base at once', async () => {
           mode: 'linked',
           name,
           options: options(),
+          index: 0,
         },
         name,
       );

@@ -22,6 +22,7 @@ describe('cloneRequestSchema', () => {
       waitForAgent: true,
       agentTimeoutSeconds: 180,
       tpm: 'new',
+      identity: { deadlineSeconds: 300, users: [], packages: [], agents: 'found' },
     });
   });
 

@@ -1,7 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { queueName } from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
-import type { ClonePreview, CloneRequest } from '@offshoot/clone-core/contract';
+import {
+  cloneOptionsSchema,
+  queueName,
+  type ClonePreview,
+  type CloneRequest,
+} from '@offshoot/clone-core/contract';
 import { Worker } from 'bullmq';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { openQueues, type Queues } from '../../src/jobs.ts';
@@ -23,14 +27,7 @@ const request: CloneRequest = {
   source: { type: 'guest', id: randomUUID() },
   mode: 'linked',
   names: ['web-1'],
-  options: {
-    start: false,
-    waitForAgent: false,
-    agentTimeoutSeconds: 5,
-    tpm: 'new',
-    refreshable: false,
-    verify: false,
-  },
+  options: cloneOptionsSchema.parse({ start: false, waitForAgent: false, agentTimeoutSeconds: 5 }),
 };
 const preview: ClonePreview = {
   modes: [],

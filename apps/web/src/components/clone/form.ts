@@ -1,5 +1,6 @@
 /** The New clone form, as pure data: what is typed → a request, or what is wrong with it. */
 import {
+  cloneOptionsSchema,
   expandNames,
   guestNameSchema,
   rangeSize,
@@ -97,7 +98,7 @@ function requestOf(form: CloneForm, source: Source, names: string[]): CloneReque
     source,
     mode: form.mode,
     names,
-    options: {
+    options: cloneOptionsSchema.parse({
       start: !boots || form.start,
       waitForAgent: !boots || (form.start && form.waitForAgent),
       agentTimeoutSeconds: 180,
@@ -107,7 +108,7 @@ function requestOf(form: CloneForm, source: Source, names: string[]): CloneReque
       ...(!boots || form.vcpus === '' ? {} : { vcpus: form.vcpus }),
       ...(!boots || form.memoryMiB === '' ? {} : { memoryMiB: form.memoryMiB }),
       ...(form.network === null ? {} : { network: form.network }),
-    },
+    }),
   };
 }
 

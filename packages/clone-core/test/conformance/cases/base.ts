@@ -16,6 +16,7 @@ export const linkedOf = (
   mode,
   name,
   options: options(),
+  index: 0,
 });
 
 /** The base a finished operation made; through JSON, as the database keeps it. */

@@ -145,6 +145,7 @@ const cloneOf = (from: CapturedBase, part = {}): OperationRequest => ({
   mode: 'memory',
   name: 'web_1',
   options: options({ start: true, ...part }),
+  index: 0,
 });
 const planned = (request: OperationRequest, facts: LibvirtFacts) => plan(request, facts, seededIds('a'));
 
@@ -189,6 +190,7 @@ describe('plans', () => {
       mode: 'memory',
       name: 'x',
       options: options({ start: true }),
+      index: 0,
     };
     expect(planned(request, factsOf(source()))).toMatchObject({ strategy: 'memory' });
     expect(planned(request, factsOf(source())).baseDigest).toBeUndefined();
