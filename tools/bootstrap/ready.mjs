@@ -44,9 +44,18 @@ export const portalPackages = [
   'tini',
 ];
 /** What the tests need besides. */
-export const testPackages = ['chromium', 'openssh-server', 'xfsprogs', 'git'];
+export const testPackages = ['chromium', 'openssh-server', 'openssh-client', 'xfsprogs', 'git'];
+/** What the fleet lab needs besides. */
+export const labPackages = ['openssh-server', 'openssh-client'];
 /** What the benchmarks need besides: the tools that Offshoot is compared with. */
-export const benchPackages = ['virtinst', 'xfsprogs', 'rsync', 'chromium'];
+export const benchPackages = [
+  'virtinst',
+  'xfsprogs',
+  'rsync',
+  'chromium',
+  'openssh-server',
+  'openssh-client',
+];
 
 /**
  * Checks Node, installs what is missing. Prints each command before it runs it; asks nothing without a terminal.
