@@ -223,9 +223,22 @@ export interface DecidedIdentity {
   macs: string[];
   /** Of the first network card, with prefix length. */
   address?: string;
+  /** Windows: at most 15 characters. */
+  computerName?: string;
 }
 
 // ── what is inside a guest's disks ──────────────────────────────────────────────────────────────────────────────────
+
+export const networkStacks = [
+  'netplan',
+  'ifupdown',
+  'networkd',
+  'networkmanager',
+  'ifcfg',
+  'wicked',
+  'busybox',
+] as const;
+export type NetworkStack = (typeof networkStacks)[number];
 
 /** What was found by looking into the disks of a guest that stands still. */
 export interface GuestInside {
@@ -257,6 +270,8 @@ export interface GuestInside {
   found: InsideFinding[];
   /** Ids of agents.ts whose state is there. */
   agents: string[];
+  /** What brings its network up, as far as its files tell. Unset: not looked at. */
+  network?: NetworkStack[];
   windows?: {
     version?: string;
     generalized: boolean;
@@ -315,6 +330,8 @@ export interface AttestedIdentity {
   sid?: string;
   cloudInitInstance?: string;
   osName?: string;
+  /** The 127.0.1.1 line of /etc/hosts names this host, or there is none. */
+  hostsFile?: boolean;
 }
 
 /** What a finished clone says of its identity: stored, then certified. */

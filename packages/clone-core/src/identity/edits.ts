@@ -15,4 +15,6 @@ export type InsideEdit =
   /** Emptied, kept with owner and mode. Nothing there: fine. Same patterns. */
   | { type: 'empty'; pattern: string }
   /** Lines matching `match` (a RegExp's source) become `line`; none matches: `line` is added when `add`. No such file: nothing. */
-  | { type: 'line'; path: string; match: string; line: string; add: boolean };
+  | { type: 'line'; path: string; match: string; line: string; add: boolean }
+  /** Every `from` in the files that match becomes `to`: literal text, capitals or not. Same patterns; nothing there: fine. */
+  | { type: 'replace'; pattern: string; from: string; to: string };

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { StepContext, StepHandler } from '../../../driver.ts';
 import { OffshootError } from '../../../errors.ts';
 import { agentAnswers, runInGuest } from '../agent.ts';
-import { goOnline, LINK_IS_UP, NO_SUCH_NIC, takeIdentity } from '../identity-script.ts';
+import { goOnline, LINK_IS_UP, NO_SUCH_NIC, takeIdentity } from '../../../identity/scripts.ts';
 import type { TakeIdentityStep } from '../types.ts';
 import type { Virsh } from '../virsh.ts';
 import { silent, stopped } from './power.ts';

@@ -1,0 +1,134 @@
+/**
+ * Agents that know their machine by files: two machines with the same files are one to their server. Data, which users extend
+ * with a file of their own. None of these was run here; each entry names the document it is from.
+ */
+import { z } from 'zod';
+import { OffshootError } from '../errors.ts';
+import type { DecidedIdentity } from './contract.ts';
+import type { InsideEdit } from './edits.ts';
+import shipped from './agents.json' with { type: 'json' };
+
+/** Absolute; `*` stands for any characters but `/`. Nothing a shell or a path could take otherwise. */
+const patternSchema = z
+  .string()
+  .max(200)
+  .regex(/^(\/[A-Za-z0-9._@+*-]+)+$/, 'A path is absolute, of letters, digits, dots, dashes, @, + and *.')
+  .refine((path) => !path.split('/').includes('..'), 'A path holds no “..”.')
+  .refine((path) => (path.match(/\//g) ?? []).length >= 2, 'A path is at least two deep.');
+const fixedPathSchema = patternSchema.refine((path) => !path.includes('*'), 'This path holds no *.');
+
+export const agentStateSchema = z.strictObject({
+  id: z.string().regex(/^[a-z0-9-]{1,40}$/, 'An id is lower-case letters, digits and dashes.'),
+  name: z.string().min(1).max(80),
+  /** The agent is in the guest when any of these is there. */
+  detect: z.array(patternSchema).min(1).max(20),
+  /** What makes it the machine it is: taken away, it becomes a new one. */
+  remove: z.array(patternSchema).max(40).default([]),
+  /** Emptied, because the agent does not start without the file. */
+  empty: z.array(patternSchema).max(20).default([]),
+  /** Settings that name the machine. `{hostname}` and `{fqdn}` are replaced. Nothing is added where none matches. */
+  lines: z
+    .array(
+      z.strictObject({
+        path: fixedPathSchema,
+        /** Text a line begins with, after spaces: `Hostname=`. */
+        begins: z
+          .string()
+          .min(1)
+          .max(60)
+          .regex(/^[A-Za-z0-9_.:=" -]+$/),
+        line: z
+          .string()
+          .max(200)
+          .regex(/^[A-Za-z0-9_.:={}"' -]*$/),
+      }),
+    )
+    .max(10)
+    .default([]),
+  /** systemd units that hold the old state: restarted when it is reset in a running guest. */
+  services: z
+    .array(z.string().regex(/^[A-Za-z0-9@._-]{1,80}$/))
+    .max(10)
+    .default([]),
+  /** What becomes of it then: a sentence. */
+  note: z.string().min(1).max(300),
+  source: z.url(),
+});
+export type AgentState = z.infer<typeof agentStateSchema>;
+
+const listSchema = z
+  .array(agentStateSchema)
+  .max(500)
+  .refine((all) => new Set(all.map((agent) => agent.id)).size === all.length, 'Two agents have the same id.');
+
+/** What is shipped. */
+export const agents: readonly AgentState[] = listSchema.parse(shipped);
+
+/**
+ * The shipped list with a user's own (the text of a JSON file: an array of the same entries). One with a shipped id takes its
+ * place. Throws `invalid-input` with the entry and field at fault.
+ */
+export function withUserAgents(text: string, base: readonly AgentState[] = agents): AgentState[] {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw refuse('it is no JSON', cause);
+  }
+  const own = listSchema.safeParse(value);
+  if (!own.success) {
+    const [issue] = own.error.issues;
+    const at = issue?.path.length ? ` at ${issue.path.join('.')}` : '';
+    throw refuse(`${issue?.message ?? 'it does not fit'}${at}`, own.error);
+  }
+  const ids = new Set(own.data.map((agent) => agent.id));
+  return [...base.filter((agent) => !ids.has(agent.id)), ...own.data];
+}
+
+function refuse(why: string, cause: unknown): OffshootError {
+  return new OffshootError('invalid-input', {
+    publicMessage: `The list of agents can’t be used: ${why}.`,
+    remedy: 'Write it like the shipped one: id, name, detect, remove, note and source per agent.',
+    field: 'agents',
+    cause,
+  });
+}
+
+/** The agents to reset: those asked for, of those found inside. `found` unset: nothing looked, all that are asked for. */
+export function agentsToReset(
+  wanted: 'found' | readonly string[],
+  found: readonly string[] | undefined,
+  list: readonly AgentState[] = agents,
+): AgentState[] {
+  if (wanted === 'found') return list.filter((agent) => found?.includes(agent.id) ?? false);
+  return list.filter((agent) => wanted.includes(agent.id) && (found?.includes(agent.id) ?? true));
+}
+
+export const fillIn = (line: string, decided: DecidedIdentity): string =>
+  line.replaceAll('{hostname}', decided.hostname).replaceAll('{fqdn}', decided.fqdn ?? decided.hostname);
+
+/** A reset as edits of the disks of a guest that stands still. */
+export function agentEdits(list: readonly AgentState[], decided: DecidedIdentity): InsideEdit[] {
+  return list.flatMap((agent) => [
+    ...agent.remove.map((pattern): InsideEdit => ({ type: 'remove', pattern })),
+    ...agent.empty.map((pattern): InsideEdit => ({ type: 'empty', pattern })),
+    ...agent.lines.map(({ path, begins, line }): InsideEdit => ({
+      type: 'line',
+      path,
+      match: `^\\s*${begins.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`)}`,
+      line: fillIn(line, decided),
+      add: false,
+    })),
+  ]);
+}
+
+/** A reset as words for the scripts that run inside: `takeIdentity` and `settleSeed`. */
+export function agentWords(list: readonly AgentState[], decided: DecidedIdentity): string[] {
+  return list.flatMap((agent) => [
+    ...agent.services.map((unit) => `stop=${unit}`),
+    ...agent.remove.map((pattern) => `remove=${pattern}`),
+    ...agent.empty.map((pattern) => `empty=${pattern}`),
+    ...agent.lines.map(({ path, begins, line }) => `line=${path}|${begins}|${fillIn(line, decided)}`),
+    ...agent.services.map((unit) => `start=${unit}`),
+  ]);
+}

@@ -1,0 +1,29 @@
+/** How a guest's name becomes the names that it has inside. */
+
+/**
+ * The host name of a guest: lower case; every run of characters that host names can't hold (dots, underscores) becomes one
+ * dash; no dash at either end; at most 63 characters (RFC 1123). Digits alone would be taken for an address: `guest-` is put
+ * before them. `localhost` means every machine: the same.
+ */
+export function hostnameOf(name: string): string {
+  const label = name
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9-]+/g, '-')
+    .slice(0, 63)
+    .replaceAll(/^-+|-+$/g, '');
+  return /^[0-9]*$/.test(label) || label === 'localhost' ? `guest-${label}`.replace(/-$/, '') : label;
+}
+
+/** NetBIOS: at most 15 characters. */
+const COMPUTER_NAME = 15;
+
+/**
+ * The Windows computer name of a guest. Of a host name that is too long, the number at its end stays whole and what is before
+ * it is cut: `windows-classroom-07` becomes `windows-clas-07`.
+ */
+export function computerNameOf(name: string): string {
+  const host = hostnameOf(name);
+  if (host.length <= COMPUTER_NAME) return host;
+  const [end = ''] = /-?[0-9]{1,8}$/.exec(host) ?? [];
+  return `${host.slice(0, COMPUTER_NAME - end.length).replace(/-+$/, '')}${end}`.replace(/-+$/, '');
+}
