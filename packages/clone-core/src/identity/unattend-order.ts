@@ -1,6 +1,6 @@
 /**
  * The settings of answer files that are used here, in the order in which Microsoft's reference lists them. Microsoft publishes no
- * schema; its tool writes settings in the order of the reference, so that is the order kept.
+ * schema file; the order of its reference and its examples is what can be held to.
  */
 import { DOMParser, type Element } from '@xmldom/xmldom';
 
@@ -25,29 +25,25 @@ export const unattendOrder: Readonly<Record<string, Order>> = {
       'ComputerName',
       'ConvertibleSlateModePromptPreference',
       'CopyProfile',
-      'DesktopOptimization',
       'DisableAutoDaylightTimeSet',
       'Display',
-      'DoNotCleanTaskBar',
       'FirstLogonCommands',
       'FolderLocations',
       'LogonCommands',
       'NotificationArea',
       'OEMInformation',
       'OEMName',
+      'OfflineUserAccounts',
       'OOBE',
       'ProductKey',
       'RegisteredOrganization',
       'RegisteredOwner',
       'ShowPowerButtonOnStartScreen',
-      'ShowWindowsLive',
       'SignInMode',
-      'StartPanelOff',
       'StartTiles',
       'TaskbarLinks',
       'Themes',
       'TimeZone',
-      'UseAdvancedDisplay',
       'UserAccounts',
       'VisualEffects',
       'WindowsFeatures',
@@ -62,10 +58,8 @@ export const unattendOrder: Readonly<Record<string, Order>> = {
       'HideOnlineAccountScreens',
       'HideWirelessSetupInOOBE',
       'NetworkLocation',
-      'OEMAppId',
+      'OEMAppID',
       'ProtectYourPC',
-      'SkipMachineOOBE',
-      'SkipUserOOBE',
       'UnattendEnableRetailDemo',
       'VMModeOptimizations',
     ],
@@ -75,7 +69,8 @@ export const unattendOrder: Readonly<Record<string, Order>> = {
     children: ['AdministratorPassword', 'DomainAccounts', 'LocalAccounts'],
   },
   'Microsoft-Windows-Shell-Setup/UserAccounts/AdministratorPassword': {
-    source: `${REFERENCE}microsoft-windows-shell-setup-useraccounts`,
+    // The table says PlainText first, every example Value first.
+    source: `${REFERENCE}microsoft-windows-shell-setup-useraccounts-administratorpassword`,
     children: ['Value', 'PlainText'],
   },
   'Microsoft-Windows-UnattendedJoin': {

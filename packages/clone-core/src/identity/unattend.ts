@@ -25,8 +25,8 @@ export interface UnattendQuestion {
   architecture?: 'amd64' | 'arm64' | 'x86';
 }
 
-/** Windows reads this name in the root of a removable drive, and only this one there. */
-export const UNATTEND_FILE = 'Autounattend.xml';
+/** In the root of the drive. */
+export const UNATTEND_FILE = 'Unattend.xml';
 
 /** A setting: its text, or settings below it. Undefined ones are left out: Windows takes no empty elements. */
 type Setting = [name: string, value: string | Setting[] | undefined, action?: 'add'];
@@ -74,6 +74,7 @@ export function unattendXml(question: UnattendQuestion, secrets: UnattendSecrets
       'OOBE',
       [
         ['HideEULAPage', 'true'],
+        ['HideLocalAccountScreen', secrets.administratorPassword === undefined ? undefined : 'true'],
         ['HideOEMRegistrationScreen', 'true'],
         ['HideOnlineAccountScreens', 'true'],
         ['HideWirelessSetupInOOBE', 'true'],
