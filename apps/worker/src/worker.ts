@@ -10,6 +10,7 @@ import { serveLane, servePreviews } from '@offshoot/queue/serve';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { keepAttesting } from './attest-loop.ts';
 import type { WorkerConfig } from './config.ts';
 import { takeDuty } from './duty.ts';
 import { openHost } from './host.ts';
@@ -94,6 +95,7 @@ export async function runWorker(
       stopping.signal,
       log,
     );
+    keepAttesting(db, host, () => duty.held, stopping.signal, log);
     const concurrency: Record<Lane, number> = {
       interactive: config.OFFSHOOT_LANES_INTERACTIVE,
       bulk: config.OFFSHOOT_LANES_BULK,

@@ -1,6 +1,7 @@
 /** Templates, their versions, and the bases that linked clones stand on. */
 import type { BaseDisk, CapturedBase } from '@offshoot/clone-core/contract';
 import type { Db } from './client.ts';
+import { storable } from './storable.ts';
 import { newId, type Tx } from './transaction.ts';
 
 /** Templates by name, each with its versions (newest first), their base and how many children stand on it. */
@@ -42,10 +43,10 @@ export async function recordBase(
   const sum = (of: (disk: BaseDisk) => number): number =>
     base.disks.reduce((total, disk) => total + of(disk), 0);
   const { rows } = await tx.query<{ id: string }>(
-    `INSERT INTO "base" ("id", "hostId", "digest", "definition", "disks", "nvramPath", "virtualBytes", "allocatedBytes", "memory")
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    `INSERT INTO "base" ("id", "hostId", "digest", "definition", "disks", "nvramPath", "virtualBytes", "allocatedBytes", "memory", "inside")
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
      ON CONFLICT ("hostId", "digest") DO UPDATE SET "definition" = EXCLUDED."definition", "disks" = EXCLUDED."disks",
-       "nvramPath" = EXCLUDED."nvramPath", "memory" = EXCLUDED."memory" RETURNING "id"`,
+       "nvramPath" = EXCLUDED."nvramPath", "memory" = EXCLUDED."memory", "inside" = COALESCE(EXCLUDED."inside", "base"."inside") RETURNING "id"`,
     [
       newId(),
       hostId,
@@ -56,6 +57,7 @@ export async function recordBase(
       sum((disk) => disk.virtualBytes),
       sum((disk) => disk.allocatedBytes),
       base.memory === undefined ? null : JSON.stringify(base.memory),
+      base.inside === undefined ? null : storable(base.inside),
     ],
   );
   const baseId = rows[0]?.id;

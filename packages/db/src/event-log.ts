@@ -1,6 +1,7 @@
 /** The event log's statements. Internal to this package; others import events.ts. */
 import type { HostEventData, OperationEventData, StreamEvent } from '@offshoot/clone-core/contract';
 import type { Db } from './client.ts';
+import { storable } from './storable.ts';
 import type { Tx } from './transaction.ts';
 
 export interface EventFilter {
@@ -38,7 +39,7 @@ export async function appendEvents(tx: Tx, events: readonly NewEvent[]): Promise
     `INSERT INTO "event" ("at", "operationId", "hostId", "guestId", "data")
      SELECT clock_timestamp(), (e.value ->> 'operationId')::uuid, e.value ->> 'hostId', (e.value ->> 'guestId')::uuid, e.value -> 'data'
      FROM jsonb_array_elements($1::jsonb) WITH ORDINALITY e ORDER BY e.ordinality`,
-    [JSON.stringify(events)],
+    [storable(events)],
   );
 }
 

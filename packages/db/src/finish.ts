@@ -11,12 +11,14 @@ import type { Plan } from '@offshoot/clone-core/driver';
 import type { Outcome } from '@offshoot/clone-core/execute';
 import { inventoryEvent } from './ask.ts';
 import { recordBase, removeBase } from './catalog.ts';
+import { keepIdentity } from './certificates.ts';
 import { lostClaim, type Claim } from './claims.ts';
 import { collectBases, keepFromRemoval } from './collect.ts';
 import type { Db } from './client.ts';
 import { endFollowers, releaseGuests, wakeFollowers, type EndedRow } from './ending.ts';
 import { appendEvents, type NewEvent } from './events.ts';
 import { withConsistencyOfBase } from './inherited.ts';
+import { storable } from './storable.ts';
 import { persistently, transaction, type Patience, type Tx } from './transaction.ts';
 import type { JobRef } from './types.ts';
 
@@ -49,7 +51,7 @@ async function record(tx: Tx, held: Claim, reported: Outcome): Promise<JobRef[]>
       held.operationId,
       held.token,
       outcome.state,
-      result === undefined ? null : JSON.stringify(result),
+      result === undefined ? null : storable(result),
       error === undefined ? null : JSON.stringify(error),
       outcome.state === 'finished' ? null : JSON.stringify(outcome.undo),
     ],
@@ -165,6 +167,7 @@ async function applyFinished(tx: Tx, held: Claim, row: FinishedRow, result: Oper
       await keepVerification(tx, row.guestId, result);
       break;
   }
+  await keepIdentity(tx, held, row.guestId, result);
   const woken = await wakeFollowers(tx, row.id, baseId);
   return { jobs: woken.jobs, events: [...changed, ...kept, ...woken.events] };
 }

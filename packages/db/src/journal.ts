@@ -4,6 +4,7 @@ import { OffshootError } from '@offshoot/clone-core/errors';
 import type { Journal } from '@offshoot/clone-core/execute';
 import { lostClaim, type Claim } from './claims.ts';
 import type { Db } from './client.ts';
+import { storable } from './storable.ts';
 import { isDatabaseAway, persistently } from './transaction.ts';
 
 /** Progress is written at most this often per operation, milliseconds. */
@@ -39,7 +40,7 @@ export function journalFor(
       index,
       JSON.stringify(status),
       more.next ?? null,
-      more.result === undefined ? null : JSON.stringify(more.result),
+      more.result === undefined ? null : storable(more.result),
       more.undone ?? null,
       more.left ?? null,
     ]);

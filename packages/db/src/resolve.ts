@@ -1,5 +1,6 @@
 /** From what is stored to what a driver understands. Reads only. */
 import type { CapturedBase, CloneRequest, Generations, MemoryPoint } from '@offshoot/clone-core/contract';
+import type { GuestInside } from '@offshoot/clone-core/contract/identity';
 import type { DriverSource, GuestRef, OperationRequest } from '@offshoot/clone-core/driver';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import type { Claim } from './claims.ts';
@@ -267,14 +268,25 @@ async function guestRef(db: Db, guestId: string | null): Promise<GuestRef> {
 
 async function baseById(db: Db, baseId: string): Promise<CapturedBase> {
   const { rows } = await db.pool.query<
-    Omit<CapturedBase, 'nvramPath' | 'memory'> & { nvramPath: string | null; memory: MemoryPoint | null }
-  >('SELECT "digest", "definition", "disks", "nvramPath", "memory" FROM "base" WHERE "id" = $1', [baseId]);
+    Omit<CapturedBase, 'nvramPath' | 'memory' | 'inside'> & {
+      nvramPath: string | null;
+      memory: MemoryPoint | null;
+      inside: GuestInside | null;
+    }
+  >('SELECT "digest", "definition", "disks", "nvramPath", "memory", "inside" FROM "base" WHERE "id" = $1', [
+    baseId,
+  ]);
   const row = rows[0];
   if (!row)
     throw new OffshootError('not-found', {
       publicMessage: 'That base does not exist any more.',
       remedy: 'Reload the list.',
     });
-  const { nvramPath, memory, ...base } = row;
-  return { ...base, ...(nvramPath === null ? {} : { nvramPath }), ...(memory === null ? {} : { memory }) };
+  const { nvramPath, memory, inside, ...base } = row;
+  return {
+    ...base,
+    ...(nvramPath === null ? {} : { nvramPath }),
+    ...(memory === null ? {} : { memory }),
+    ...(inside === null ? {} : { inside }),
+  };
 }
