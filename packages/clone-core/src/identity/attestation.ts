@@ -39,6 +39,7 @@ export function parseAttestation(stdout: string, at: Date): AttestedIdentity {
     sid: one('sid'),
     cloudInitInstance: one('instance'),
     osName: one('os'),
+    ...(one('busy') === undefined ? {} : { busy: true }),
     ...(one('hosts') === undefined ? {} : { hostsFile: one('hosts') === 'own' }),
   };
   return {

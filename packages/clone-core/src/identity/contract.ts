@@ -330,8 +330,10 @@ export interface AttestedIdentity {
   sid?: string;
   cloudInitInstance?: string;
   osName?: string;
-  /** The 127.0.1.1 line of /etc/hosts names this host, or there is none. */
+  /** The 127.0.1.1 line of /etc/hosts names this host. Unset: there is none. */
   hostsFile?: boolean;
+  /** Its first-boot work that makes keys and users has not ended. */
+  busy?: boolean;
 }
 
 /** What a finished clone says of its identity: stored, then certified. */

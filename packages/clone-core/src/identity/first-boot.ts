@@ -8,6 +8,8 @@ import type { GuestInside, IdentityOptions } from './contract.ts';
 export const FOLDER = '/var/lib/offshoot';
 export const SCRIPT = `${FOLDER}/first-boot`;
 export const LOG = '/var/log/offshoot-first-boot.log';
+/** There until `early` has ended. */
+export const PENDING = `${FOLDER}/pending`;
 /** Holds the exit code of the user's script, when all is done. */
 export const DONE = `${FOLDER}/first-boot.done`;
 
@@ -37,13 +39,28 @@ add_user() {
   shell=/bin/sh
   [ -x /bin/bash ] && shell=/bin/bash
   if has useradd; then useradd -m -s "$shell" "$user"
-  else adduser -D -s "$shell" "$user"; fi || { say "could not add user $user"; return 1; }
+  elif has adduser; then adduser -D -s "$shell" "$user"
+  else by_hand "$user" "$shell"; fi || { say "could not add user $user"; return 1; }
+  # Not the lock that some SSH servers refuse keys for (!): a password that none fits.
+  set_hash "$user" '*'
   say "added user $user"
+}
+
+# A system without any program for it.
+by_hand() {
+  id=1000
+  while grep -q "^[^:]*:[^:]*:$id:" /etc/passwd /etc/group; do id=$((id + 1)); done
+  if [ -e /etc/shadow ]; then printf '%s:*:19000:0:99999:7:::\\n' "$1" >> /etc/shadow; fi
+  printf '%s:x:%s:\\n' "$1" "$id" >> /etc/group
+  printf '%s:x:%s:%s::/home/%s:%s\\n' "$1" "$id" "$id" "$1" "$2" >> /etc/passwd
+  mkdir -p "/home/$1" && chown "$id:$id" "/home/$1"
 }
 
 set_hash() {
   if has usermod; then usermod -p "$2" "$1"
-  else printf '%s:%s\\n' "$1" "$2" | chpasswd -e; fi > /dev/null 2>&1 || say "could not set the password of $1"
+  elif has chpasswd; then printf '%s:%s\\n' "$1" "$2" | chpasswd -e
+  elif grep -qs "^$1:" /etc/shadow; then sed -i "s|^$1:[^:]*:|$1:$2:|" /etc/shadow
+  else sed -i "s|^$1:[^:]*:|$1:$2:|" /etc/passwd; fi > /dev/null 2>&1 || say "could not set the password of $1"
 }
 
 add_keys() {
@@ -95,6 +112,8 @@ early() {
     fi
     rm -f "$here/locale"
   fi
+  rm -f ${PENDING}
+  sync
   if [ -e "$here/packages" ] || [ -e "$here/script" ]; then later; else finish 0; fi
 }
 
@@ -123,7 +142,7 @@ install_packages() {
 }
 
 late() {
-  mkdir "$here/late" 2> /dev/null || exit 0
+  mkdir /run/offshoot-first-boot 2> /dev/null || exit 0
   waited=0
   until online || [ $waited -ge 600 ]; do sleep 1; waited=$((waited + 1)); done
   online || say 'no network after 600 s: going on without'
@@ -144,7 +163,7 @@ finish() {
   rm -f /etc/systemd/system/offshoot-first-boot.service /etc/systemd/system/multi-user.target.d/offshoot.conf /etc/local.d/offshoot.start
   rm -f /etc/systemd/system/systemd-networkd-wait-online.service.d/offshoot.conf
   rmdir /etc/systemd/system/multi-user.target.d /etc/systemd/system/systemd-networkd-wait-online.service.d 2> /dev/null
-  rm -rf "$here/packages" "$here/script" "$here/late" ${SCRIPT}
+  rm -rf "$here/packages" "$here/script" ${SCRIPT}
   printf '%s\\n' "$1" > ${DONE}
   sync
 }
@@ -155,12 +174,12 @@ case $1 in
 esac
 `;
 
-/** What starts `early` under systemd: before SSH listens, when the root file system can be written. */
+/** What starts `early` under systemd: before SSH serves. Not before its sockets, which basic.target waits for, as this does for it. */
 export const firstBootUnit = `[Unit]
 Description=First start of this clone
 ConditionPathExists=${SCRIPT}
 After=local-fs.target
-Before=ssh.service sshd.service ssh.socket sshd.socket dropbear.service systemd-user-sessions.service
+Before=ssh.service sshd.service dropbear.service systemd-user-sessions.service
 
 [Service]
 Type=oneshot
@@ -219,3 +238,30 @@ export function earlyFiles(options: Pick<IdentityOptions, 'users' | 'timezone' |
 /** Whether something of Offshoot can be started in such a guest at its first start. */
 export const canRunFirstBoot = (init: GuestInside['init']): boolean =>
   init === 'systemd' || init === 'busybox' || init === 'openrc';
+
+/**
+ * The same work in a running guest, through its agent: `script` for `/bin/sh -c`, `input` for its standard input. Undefined:
+ * nothing of the kind was asked for. What is there already is not waited for: `late` goes on by itself.
+ */
+export function firstBootByAgent(options: IdentityOptions): { script: string; input: string } | undefined {
+  const work = [...earlyFiles(options), ...lateFiles(options)];
+  if (work.length === 0) return undefined;
+  const files = [{ path: SCRIPT, content: firstBootScript, mode: 0o755 }, ...work];
+  const lines = files.map(
+    ({ path, content, mode }) => `${mode.toString(8)} ${path} ${Buffer.from(content).toString('base64')}`,
+  );
+  return { script: unpackAndStart, input: `${lines.join('\n')}\n` };
+}
+
+/** Standard input: a line "mode path base64" per file. */
+const unpackAndStart = `
+umask 077
+while read -r mode path content; do
+  case $path in ${FOLDER}/*) ;; *) exit 2 ;; esac
+  mkdir -p "\${path%/*}" || exit 1
+  printf '%s' "$content" | base64 -d > "$path" || exit 1
+  chmod "$mode" "$path"
+done
+chmod 755 ${FOLDER}
+exec /bin/sh ${SCRIPT} early
+`;

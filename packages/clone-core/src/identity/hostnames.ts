@@ -6,12 +6,9 @@
  * before them. `localhost` means every machine: the same.
  */
 export function hostnameOf(name: string): string {
-  const label = name
-    .toLowerCase()
-    .replaceAll(/[^a-z0-9-]+/g, '-')
-    .slice(0, 63)
-    .replaceAll(/^-+|-+$/g, '');
-  return /^[0-9]*$/.test(label) || label === 'localhost' ? `guest-${label}`.replace(/-$/, '') : label;
+  const label = name.toLowerCase().replaceAll(/[^a-z0-9-]+/g, '-');
+  const unfit = /^[-0-9]*$/.test(label) && !/[0-9]-+[0-9]/.test(label);
+  return (unfit || label === 'localhost' ? `guest-${label}` : label).slice(0, 63).replaceAll(/^-+|-+$/g, '');
 }
 
 /** NetBIOS: at most 15 characters. */

@@ -44,6 +44,7 @@ const sameName = (a: string | undefined, b: string | undefined): boolean =>
 const firstLabel = (name: string): string => name.split('.')[0] ?? '';
 
 const checks: readonly Check[] = [
+  ({ attested }) => when(attested.busy === true, 'Its first start is still making its keys and users.'),
   ({ decided, changed, attested }) => {
     const own = decided.computerName ?? decided.hostname;
     return when(

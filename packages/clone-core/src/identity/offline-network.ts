@@ -22,14 +22,17 @@ export function networkEdits(question: {
   inside: { init?: string; network?: NetworkStack[] };
   was: readonly string[];
 }): InsideEdit[] {
-  const { decided, was } = question;
-  const bound = decided.macs.flatMap((mac, i) => {
+  return [...boundEdits(question.decided, question.was), ...staticEdits(question)];
+}
+
+/** Configuration that is bound to the source's cards, bound to the clone's. */
+export function boundEdits(decided: Pick<DecidedIdentity, 'macs'>, was: readonly string[]): InsideEdit[] {
+  return decided.macs.flatMap((mac, i) => {
     const old = was[i];
     return old === undefined || old === mac
       ? []
       : boundFiles.map((pattern): InsideEdit => ({ type: 'replace', pattern, from: old, to: mac }));
   });
-  return [...bound, ...staticEdits(question)];
 }
 
 interface Static {

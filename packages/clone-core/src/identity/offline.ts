@@ -8,6 +8,7 @@ import type { InsideEdit } from './edits.ts';
 import {
   canRunFirstBoot,
   earlyFiles,
+  PENDING,
   firstBootScript,
   firstBootUnit,
   firstBootUnitPath,
@@ -15,7 +16,7 @@ import {
   lateFiles,
   SCRIPT,
 } from './first-boot.ts';
-import { networkEdits } from './offline-network.ts';
+import { boundEdits, networkEdits } from './offline-network.ts';
 import { dhcpState, randomSeeds } from './scripts.ts';
 
 export interface OfflineQuestion {
@@ -75,6 +76,7 @@ export function seedEdits(
   return [
     ...machineId(question.decided),
     ...staleState(),
+    ...boundEdits(question.decided, question.was),
     ...(question.cut && question.inside.init === 'systemd'
       ? [
           write(
@@ -114,12 +116,12 @@ function firstBoot(options: IdentityOptions, inside: GuestInside): InsideEdit[] 
   const work = [...earlyFiles(options), ...lateFiles(options)].map((file) =>
     write(file.path, file.content, file.mode),
   );
-  const script = write(SCRIPT, firstBootScript, 0o755);
+  const start = [write(SCRIPT, firstBootScript, 0o755), write(PENDING, '')];
   switch (inside.init ?? 'other') {
     case 'systemd':
       // Always: it makes the host keys.
       return [
-        script,
+        ...start,
         ...work,
         write(firstBootUnitPath, firstBootUnit),
         write(firstBootWants.path, firstBootWants.content),
@@ -129,7 +131,7 @@ function firstBoot(options: IdentityOptions, inside: GuestInside): InsideEdit[] 
       return work.length === 0 && !hasOpenSsh(inside)
         ? []
         : [
-            script,
+            ...start,
             ...work,
             {
               type: 'line',
@@ -144,7 +146,7 @@ function firstBoot(options: IdentityOptions, inside: GuestInside): InsideEdit[] 
       return work.length === 0
         ? []
         : [
-            script,
+            ...start,
             ...work,
             write('/etc/local.d/offshoot.start', `#!/bin/sh\nexec /bin/sh ${SCRIPT} early\n`, 0o755),
           ];

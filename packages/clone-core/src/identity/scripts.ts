@@ -2,12 +2,13 @@
  * What runs inside a Linux guest through its agent. Constant text for any POSIX shell, BusyBox's too; everything that varies
  * comes as arguments. Each can be run again.
  */
+import { PENDING } from './first-boot.ts';
 
 /** Exit codes of `takeIdentity`, besides 0. */
 export const LINK_IS_UP = 3;
 export const NO_SUCH_NIC = 4;
 
-/** Arguments that `change` understands; see `agentWords`. */
+/** Words that `change` understands; see `agentWords`. */
 const changeFunctions = `
 # Whole file or nothing: put what standard input brings in place of $1, with its mode and owner.
 replace() {
@@ -27,7 +28,11 @@ change() {
           case $bare in "$begins"*) printf '%s\\n' "$line" ;; *) printf '%s\\n' "$text" ;; esac
         done < "$path" | replace "$path"
       fi ;;
-    stop=*) systemctl stop "\${1#stop=}" > /dev/null 2>&1 && echo "\${1#stop=}" >> /run/offshoot-stopped ;;
+    stop=*)
+      if systemctl -q is-active "\${1#stop=}" 2> /dev/null; then
+        systemctl stop "\${1#stop=}" > /dev/null 2>&1
+        echo "\${1#stop=}" >> /run/offshoot-stopped
+      fi ;;
     start=*)
       if grep -qx "\${1#start=}" /run/offshoot-stopped 2> /dev/null; then
         systemctl --no-block start "\${1#start=}" > /dev/null 2>&1
@@ -208,7 +213,7 @@ exit 0
  */
 export const attest = `
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
-one() { if [ -s "$2" ] && IFS= read -r value < "$2"; then echo "$1 $value"; fi; }
+one() { if [ -r "$2" ] && IFS= read -r value < "$2" && [ -n "$value" ]; then echo "$1 $value"; fi; }
 one hostname /proc/sys/kernel/hostname
 read -r name < /proc/sys/kernel/hostname
 fqdn=$(hostname -f 2> /dev/null)
@@ -253,6 +258,7 @@ done
 one instance /var/lib/cloud/data/instance-id
 one instance /var/lib/instance-id
 [ -r /etc/os-release ] && (. /etc/os-release; echo "os $PRETTY_NAME")
+[ -e ${PENDING} ] && echo 'busy yes'
 if grep -q '^127\\.0\\.1\\.1[[:space:]]' /etc/hosts 2> /dev/null; then
   if grep '^127\\.0\\.1\\.1[[:space:]]' /etc/hosts | grep -qiwF "$name"; then echo 'hosts own'; else echo 'hosts other'; fi
 fi

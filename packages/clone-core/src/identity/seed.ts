@@ -123,7 +123,7 @@ function cloudConfig(question: SeedQuestion): CloudConfig {
         'offshoot-identity',
         'sh',
         '-c',
-        settleSeed,
+        settleSeed.trim(),
         'offshoot',
         decided.machineId,
         ...agentWords(question.resets ?? [], decided),

@@ -218,10 +218,10 @@ function effectsOf(
       keep([...ofTheSystem, ...wishes], chosen.why ?? 'nothing inside is changed');
       break;
     case 'agent':
-      changed.push(...ofTheSystem, ...wishes.filter((field) => field === 'fqdn'));
+      changed.push(...ofTheSystem, ...wishes.filter((field) => field !== 'address'));
       keep(
-        wishes.filter((field) => field !== 'fqdn'),
-        'by its agent a guest gets what makes it itself, no more',
+        wishes.filter((field) => field === 'address'),
+        'its agent changes no network configuration',
       );
       break;
     case 'offline': {
@@ -231,7 +231,7 @@ function effectsOf(
       changed.push(...all.filter((field) => !later.includes(field)));
       keep(
         all.filter((field) => later.includes(field)),
-        'how this system starts programs is not known here',
+        'it is not known here how this system starts programs',
       );
       break;
     }
@@ -310,8 +310,11 @@ function notesOf(
       level: 'info',
       text: `Inside it becomes its own machine ${by[choice.way]}: ${wordsOf(inner)}.`,
     });
-  for (const { field, why: reason } of choice.way === 'none' ? [] : choice.kept)
-    notes.push({ level: 'warn', text: `${sentenceOf(fieldName(field))} stays the source’s: ${reason}.` });
+  const reasons = new Set(choice.way === 'none' ? [] : choice.kept.map((each) => each.why));
+  for (const reason of reasons) {
+    const fields = choice.kept.filter((each) => each.why === reason).map((each) => each.field);
+    notes.push({ level: 'warn', text: `Not new: ${wordsOf(fields)}, because ${reason}.` });
+  }
   if (choice.changed.includes('agents'))
     for (const agent of choice.resets)
       notes.push({
