@@ -35,10 +35,14 @@ export function seedFiles(question: SeedQuestion): SeedFile[] {
   const { decided, inside } = question;
   switch (inside?.seedReader) {
     case 'nocloud-subset':
-      return [metaData(decided), { name: 'user-data', content: writeConfig(subset(question)) }];
+      // The machine id is a key of ours, which only the sample guest's reader knows.
+      return [
+        metaData(decided, { 'machine-id': decided.machineId }),
+        { name: 'user-data', content: writeConfig(subset(question)) },
+      ];
     case 'cloudbase-init':
       return [
-        metaData(decided, question),
+        metaData(decided, windowsData(question)),
         { name: 'user-data', content: writeConfig(cloudbase(question)) },
         ...networkFile(question),
       ];
@@ -52,18 +56,21 @@ export function seedFiles(question: SeedQuestion): SeedFile[] {
   }
 }
 
-function metaData(decided: DecidedIdentity, windows?: SeedQuestion): SeedFile {
+function metaData(decided: DecidedIdentity, more: CloudConfig = {}): SeedFile {
   return {
     name: 'meta-data',
-    content: writeYaml({
-      'instance-id': decided.instanceId,
-      'local-hostname': windows ? (decided.computerName ?? decided.hostname) : decided.hostname,
-      // cloudbase-init sets it on the account it is told to manage.
-      ...(windows?.administratorPassword === undefined ? {} : { admin_pass: windows.administratorPassword }),
-      ...(windows && windows.options.users.some((user) => user.sshKeys.length > 0)
-        ? { 'public-keys': windows.options.users.flatMap((user) => user.sshKeys) }
-        : {}),
-    }),
+    content: writeYaml({ 'instance-id': decided.instanceId, 'local-hostname': decided.hostname, ...more }),
+  };
+}
+
+/** Keys of meta-data that cloudbase-init looks for. */
+function windowsData({ decided, options, administratorPassword }: SeedQuestion): CloudConfig {
+  const keys = options.users.flatMap((user) => user.sshKeys);
+  return {
+    'local-hostname': decided.computerName ?? decided.hostname,
+    // It is set on the account that cloudbase-init is told to manage.
+    ...(administratorPassword === undefined ? {} : { admin_pass: administratorPassword }),
+    ...(keys.length > 0 ? { 'public-keys': keys } : {}),
   };
 }
 

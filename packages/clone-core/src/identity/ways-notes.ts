@@ -1,0 +1,86 @@
+/** A chosen way in the preview's words. */
+import type { PlanNote } from '../contract.ts';
+import type { IdentityWay } from './contract.ts';
+import { ofTheMachine } from './ways-effects.ts';
+import type { WayChoice, WayQuestion } from './ways-question.ts';
+import { wordsOf } from './words.ts';
+
+export function notesOf(
+  choice: Omit<WayChoice, 'notes'>,
+  question: WayQuestion,
+  why: string | undefined,
+): PlanNote[] {
+  const { inside, options } = question;
+  const notes: PlanNote[] = [];
+  const inner = choice.changed.filter((field) => !ofTheMachine.includes(field));
+  const by: Record<Exclude<IdentityWay, 'none'>, string> = {
+    seed: `by a NoCloud drive that ${inside?.seedReader === 'nocloud-subset' ? 'it' : (inside?.seedReader ?? 'cloud-init')} reads at its first start`,
+    agent: 'by its guest agent, while its network is cut',
+    offline: 'by changes to its disk before it starts',
+    unattend: 'by an answer file on a CD that Windows reads at its first start',
+  };
+  if (choice.way === 'none')
+    notes.push({
+      level: 'warn',
+      text: `Inside it stays its source, because ${why ?? 'nothing there can be changed'}: ${wordsOf(choice.kept.map((each) => each.field))} will not be unique. Only name, UUID, network addresses and generation id of the virtual machine are new.`,
+    });
+  else
+    notes.push({
+      level: 'info',
+      text: `Inside it becomes its own machine ${by[choice.way]}: ${wordsOf(inner)}.`,
+    });
+  const reasons = new Set(choice.way === 'none' ? [] : choice.kept.map((each) => each.why));
+  for (const reason of reasons) {
+    const fields = choice.kept.filter((each) => each.why === reason).map((each) => each.field);
+    notes.push({ level: 'warn', text: `Not new: ${wordsOf(fields)}, because ${reason}.` });
+  }
+  if (choice.changed.includes('agents'))
+    for (const agent of choice.resets)
+      notes.push({
+        level: /stays the source/.test(agent.note) ? 'warn' : 'info',
+        text: `${agent.name}: ${agent.note}`,
+      });
+  notes.push(...policyNotes(choice, question));
+  if (choice.way === 'offline' && /red hat|centos|fedora|rocky|alma|oracle/i.test(inside?.osName ?? ''))
+    notes.push({
+      level: 'info',
+      text: 'Its first start labels its files for SELinux and then restarts: that takes longer.',
+    });
+  if (options.userData !== undefined && choice.way !== 'seed')
+    notes.push({ level: 'warn', text: 'The user data is not used: no cloud-init reads it in this guest.' });
+  return notes;
+}
+
+function policyNotes(choice: Omit<WayChoice, 'notes'>, question: WayQuestion): PlanNote[] {
+  const { policy } = choice;
+  const seconds = question.options.deadlineSeconds;
+  if (!question.start)
+    return policy === 'off'
+      ? []
+      : [{ level: 'info', text: 'Its network stays cut until its first start has proven who it is.' }];
+  switch (policy) {
+    case 'strict':
+      return [
+        {
+          level: 'info',
+          text: `Its network comes up when its agent has proven that it is itself. Without proof within ${seconds} s it stays cut.`,
+        },
+      ];
+    case 'warn':
+      return [
+        {
+          level: 'warn',
+          text: `Its network comes up when its agent has proven that it is itself, and after ${seconds} s in any case.`,
+        },
+      ];
+    case 'off':
+      return choice.way === 'none'
+        ? []
+        : [
+            {
+              level: 'info',
+              text: 'Its network is up from the start; nothing proves that it has its own identity.',
+            },
+          ];
+  }
+}
