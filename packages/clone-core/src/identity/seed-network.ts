@@ -22,14 +22,14 @@ export function networkConfig(question: {
 }): CloudConfig {
   // eni is cloud-init's first choice where ifup is there (net/renderers.py).
   const cut = question.policy !== 'off';
-  return cut && question.inside?.network?.includes('ifupdown') ? version1(question) : version2(question, cut);
+  return question.inside?.network?.includes('ifupdown') ? version1(question, cut) : version2(question, cut);
 }
 
 type Question = Parameters<typeof networkConfig>[0];
 
 const isV6 = (address: string): boolean => address.includes(':');
 
-function version2({ decided, options }: Question, cut: boolean): CloudConfig {
+function version2({ decided, options, inside }: Question, cut: boolean): CloudConfig {
   const addressing = options.addressing?.type === 'static' ? options.addressing : undefined;
   return {
     version: 2,
@@ -43,14 +43,7 @@ function version2({ decided, options }: Question, cut: boolean): CloudConfig {
                 dhcp4: false,
                 dhcp6: false,
                 addresses: [decided.address],
-                ...(addressing.gateway === undefined
-                  ? {}
-                  : // Not `to: default`, which cloud-init 22.4 can't turn into what its other renderers write.
-                    {
-                      routes: [
-                        { to: isV6(addressing.gateway) ? '::/0' : '0.0.0.0/0', via: addressing.gateway },
-                      ],
-                    }),
+                ...gatewayOf(addressing.gateway, inside?.network?.includes('netplan') ?? false),
                 ...names(addressing, 'addresses'),
               }
             : { dhcp4: true }),
@@ -59,6 +52,16 @@ function version2({ decided, options }: Question, cut: boolean): CloudConfig {
       ]),
     ),
   };
+}
+
+/**
+ * netplan wants routes. What cloud-init 22.4 makes of a route for ifupdown needs a program that Debian 12 does not have (route),
+ * and of ::/0 it makes ::/64: there its older keys, which netplan takes too, with a warning.
+ */
+function gatewayOf(gateway: string | undefined, netplan: boolean): CloudConfig {
+  if (gateway === undefined) return {};
+  if (netplan) return { routes: [{ to: isV6(gateway) ? '::/0' : '0.0.0.0/0', via: gateway }] };
+  return { [isV6(gateway) ? 'gateway6' : 'gateway4']: gateway };
 }
 
 function names(
@@ -75,8 +78,9 @@ function names(
   };
 }
 
-/** Names of cards are needed here; cloud-init renames the card with this MAC to it, so it is the usual one. */
-function version1({ decided, options }: Question): CloudConfig {
+/** Names of cards are needed here; cloud-init gives them to the cards with these MACs, so they are the usual ones. */
+function version1({ decided, options }: Question, cut: boolean): CloudConfig {
+  const control = cut ? { control: 'hotplug' } : {};
   const addressing = options.addressing?.type === 'static' ? options.addressing : undefined;
   return {
     version: 1,
@@ -89,12 +93,12 @@ function version1({ decided, options }: Question): CloudConfig {
           ? {
               type: isV6(decided.address) ? 'static6' : 'static',
               address: decided.address,
-              control: 'hotplug',
+              ...control,
               ...(addressing.gateway === undefined ? {} : { gateway: addressing.gateway }),
               ...(addressing.nameservers.length > 0 ? { dns_nameservers: addressing.nameservers } : {}),
               ...(addressing.search.length > 0 ? { dns_search: addressing.search } : {}),
             }
-          : { type: 'dhcp', control: 'hotplug' },
+          : { type: 'dhcp', ...control },
       ],
     })),
   };

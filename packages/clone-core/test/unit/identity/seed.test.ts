@@ -53,6 +53,7 @@ describe('seed files', () => {
           addressing: { type: 'static', first: '2001:db8::5/64', gateway: '2001:db8::1' },
         }),
         policy: 'off',
+        inside: { seedReader: 'cloud-init', init: 'systemd' },
       },
     ],
     [
