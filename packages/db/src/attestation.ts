@@ -82,7 +82,9 @@ function bounded(attested: AttestedIdentity): AttestedIdentity {
       .map(({ type, fingerprint }) => ({ type: text(type), fingerprint: text(fingerprint) })),
     dhcpIds: list(dhcpIds),
     addresses: list(addresses),
-    ...Object.fromEntries(Object.entries(optional).map(([key, value]) => [key, text(value)])),
+    ...Object.fromEntries(
+      Object.entries(optional).map(([key, value]) => [key, typeof value === 'string' ? text(value) : value]),
+    ),
   };
 }
 
