@@ -56,6 +56,8 @@ const schema = z
         }
       })
       .optional(),
+    /** What the web sealed secrets for guests with; unset: such a secret can’t be read here. */
+    OFFSHOOT_SEAL_SECRET: z.string().min(32, 'OFFSHOOT_SEAL_SECRET has at least 32 characters.').optional(),
     OFFSHOOT_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   })
   .superRefine((env, context) => {

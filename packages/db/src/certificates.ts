@@ -2,9 +2,11 @@
 import type { OperationResult } from '@offshoot/clone-core/contract';
 import type { CertificateBody, IdentityOutcome } from '@offshoot/clone-core/contract/identity';
 import type { Claim } from './claims.ts';
+import { inventoryEvent } from './ask.ts';
 import type { Db } from './client.ts';
+import { appendEvents } from './events.ts';
 import { storable } from './storable.ts';
-import { newId, type Tx } from './transaction.ts';
+import { newId, transaction, type Tx } from './transaction.ts';
 import type { StoredRequest } from './types.ts';
 
 /** After these a guest's disks are others than those its agent spoke of. */
@@ -105,15 +107,22 @@ export async function unsignedCertificates(db: Db, limit = 100): Promise<Unsigne
 
 /**
  * Stores the signature, once: resolves with false when another has signed it meanwhile. The row's body becomes what was
- * signed. A signed certificate never changes; the database refuses.
+ * signed, and browsers hear of it. A signed certificate never changes; the database refuses.
  */
 export async function keepSignature(
   db: Db,
   signed: { body: CertificateBody; signature: string; publicKey: string },
 ): Promise<boolean> {
-  const { rowCount } = await db.pool.query(
-    'UPDATE "certificate" SET "body" = $2, "signature" = $3, "publicKey" = $4 WHERE "id" = $1 AND "signature" IS NULL',
-    [signed.body.id, storable(signed.body), signed.signature, signed.publicKey],
-  );
-  return rowCount === 1;
+  return transaction(db, async (tx) => {
+    const { rows } = await tx.query<{ guestId: string | null }>(
+      `UPDATE "certificate" SET "body" = $2, "signature" = $3, "publicKey" = $4 WHERE "id" = $1 AND "signature" IS NULL
+       RETURNING "guestId"`,
+      [signed.body.id, storable(signed.body), signed.signature, signed.publicKey],
+    );
+    const row = rows[0];
+    if (!row) return false;
+    if (row.guestId !== null)
+      await appendEvents(tx, [inventoryEvent(signed.body.guest.hostId, [row.guestId])]);
+    return true;
+  });
 }

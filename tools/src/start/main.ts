@@ -17,7 +17,7 @@ import { admin, build, startWeb, startWorker, type PortalEnvironment } from './p
 import { startPostgresService } from './postgres.ts';
 import { startRedisService } from './redis.ts';
 import { isFirstStart, makeFirstClone, makeSampleTemplate, type SampleParts } from './sample.ts';
-import { authSecret } from './secrets.ts';
+import { authSecret, identityKey, sealSecret } from './secrets.ts';
 import { phase, ProgressLine, say, seconds } from './terminal.ts';
 
 const begun = performance.now();
@@ -105,6 +105,8 @@ async function bringUp(config: StartConfig, folder: Awaited<ReturnType<typeof ta
     DATABASE_URL: postgres.url,
     REDIS_URL: redis.url,
     BETTER_AUTH_SECRET: await authSecret(config.data),
+    OFFSHOOT_IDENTITY_KEY: await identityKey(config.data),
+    OFFSHOOT_SEAL_SECRET: await sealSecret(config.data),
   };
   const [web, , login] = await phase('Web and worker', () =>
     Promise.all([

@@ -11,6 +11,8 @@ export interface PortalEnvironment {
   DATABASE_URL: string;
   REDIS_URL: string;
   BETTER_AUTH_SECRET: string;
+  OFFSHOOT_IDENTITY_KEY: string;
+  OFFSHOOT_SEAL_SECRET: string;
 }
 
 const webFolder = (config: StartConfig): string => join(config.repository, 'apps/web');
@@ -144,6 +146,8 @@ export async function startWorker(
   host: WorkerHost,
 ): Promise<Service> {
   const logFile = join(config.data, 'logs', 'worker.log');
+  // What signs certificates stays with the web.
+  const { OFFSHOOT_IDENTITY_KEY: _key, ...shared } = portal;
   let ready = false;
   const service = await startService({
     name: 'worker',
@@ -151,7 +155,7 @@ export async function startWorker(
     cwd: config.repository,
     env: {
       ...process.env,
-      ...portal,
+      ...shared,
       OFFSHOOT_LIBVIRT_URI: host.uri,
       OFFSHOOT_STORE: host.store,
       OFFSHOOT_ACCELERATOR: host.accelerator,

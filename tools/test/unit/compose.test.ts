@@ -84,12 +84,12 @@ describe('docker-compose.yml', () => {
   });
 
   it('holds no secret and no default for one', () => {
-    const secrets = [...text.matchAll(/\$\{([A-Z_]*(?:PASSWORD|SECRET)[A-Z_]*)([^}]*)\}/g)];
+    const secrets = [...text.matchAll(/\$\{([A-Z_]*(?:PASSWORD|SECRET|_KEY)[A-Z_]*)([^}]*)\}/g)];
     expect(secrets.length).toBeGreaterThan(5);
     for (const [whole, , rest] of secrets) expect(rest, whole).toMatch(/^:\?set /);
     for (const { environment } of Object.values(services)) {
       for (const [name, value] of Object.entries(environment ?? {})) {
-        if (/PASSWORD|SECRET|AUTH|_URL$/.test(name)) expect(value, name).toMatch(/\$\{[A-Z_]+:\?/);
+        if (/PASSWORD|SECRET|AUTH|_KEY$|_URL$/.test(name)) expect(value, name).toMatch(/\$\{[A-Z_]+:\?/);
       }
     }
   });

@@ -8,6 +8,10 @@ const schema = z.object({
   /** Where people open the portal, when that is not simply the host name they typed: "https://offshoot.example.org". */
   OFFSHOOT_URL: z.url().optional(),
   BETTER_AUTH_URL: z.url().optional(),
+  /** Ed25519 private key (PKCS #8) that signs certificates: PEM, or base64 of it. */
+  OFFSHOOT_IDENTITY_KEY: z.string().min(1).optional(),
+  /** What secrets for Windows guests are sealed with; the workers need the same. */
+  OFFSHOOT_SEAL_SECRET: z.string().min(32, 'must have at least 32 characters').optional(),
 });
 
 export interface Env {
@@ -16,6 +20,10 @@ export interface Env {
   authSecret: string;
   /** Public origin, if one was configured. */
   publicUrl: string | undefined;
+  /** PEM; undefined: certificates stay unsigned. */
+  identityKey: string | undefined;
+  /** Undefined: no secret can be given to a guest. */
+  sealSecret: string | undefined;
 }
 
 let cached: Env | undefined;
@@ -35,11 +43,18 @@ export function env(): Env {
     });
   }
   const { DATABASE_URL, REDIS_URL, BETTER_AUTH_SECRET, OFFSHOOT_URL, BETTER_AUTH_URL } = parsed.data;
+  const { OFFSHOOT_IDENTITY_KEY, OFFSHOOT_SEAL_SECRET } = parsed.data;
   cached = {
     databaseUrl: DATABASE_URL,
     redisUrl: REDIS_URL,
     authSecret: BETTER_AUTH_SECRET,
     publicUrl: OFFSHOOT_URL ?? BETTER_AUTH_URL,
+    identityKey: OFFSHOOT_IDENTITY_KEY === undefined ? undefined : pemOf(OFFSHOOT_IDENTITY_KEY),
+    sealSecret: OFFSHOOT_SEAL_SECRET,
   };
   return cached;
 }
+
+/** An .env file holds one line a value: there a key is base64 of its PEM. */
+const pemOf = (text: string): string =>
+  text.startsWith('-----BEGIN') ? text : Buffer.from(text, 'base64').toString('utf8');

@@ -18,6 +18,8 @@ import type { GuestView } from '../../server/views/guest.ts';
 import { Empty, Facts, Failed, PageTitle, Problem, Section, SkeletonRows } from '../display/Blocks.tsx';
 import { GuestStateLabel } from '../display/State.tsx';
 import { Ago, Copyable, Quiet, Simulated } from '../display/Text.tsx';
+import { IdentityAlarms } from '../identity/Alarms.tsx';
+import { IdentityCard } from '../identity/IdentityCard.tsx';
 import { OperationList } from '../operation/OperationList.tsx';
 import { ActionDialog, type Action } from './actions.tsx';
 import { MoreActions } from './MoreActions.tsx';
@@ -75,6 +77,7 @@ export function GuestPage({ id }: { id: string }) {
             Being worked on: <Link href={`/operations/${guest.busy.id}`}>{guest.busy.kind}</Link>
           </Text>
         ) : null}
+        <IdentityAlarms guestId={guest.id} />
         <Grid gap="md">
           <Grid.Col span={{ base: 12, md: 6 }}>
             <Identity guest={guest} />
@@ -84,6 +87,7 @@ export function GuestPage({ id }: { id: string }) {
           </Grid.Col>
         </Grid>
       </Stack>
+      <IdentityCard guest={guest} />
       <Disks guest={guest} />
       <Drift guest={guest} />
       <States guest={guest} />

@@ -12,6 +12,7 @@ import { useTRPC, type Inputs } from '../../lib/trpc.ts';
 import type { GuestView } from '../../server/views/guest.ts';
 import { Empty, Failed, PageTitle, SkeletonRows } from '../display/Blocks.tsx';
 import { guestStateWord } from '../display/State.tsx';
+import { IdentityAlarms } from '../identity/Alarms.tsx';
 import { ActionDialog, type Action } from './actions.tsx';
 import { GuestCards } from './GuestCards.tsx';
 import { GuestTable } from './GuestTable.tsx';
@@ -64,6 +65,7 @@ export function GuestsPage() {
           </Text>
         }
       />
+      <IdentityAlarms />
       <Group gap="xs" mb="sm">
         <TextInput
           data-page-search

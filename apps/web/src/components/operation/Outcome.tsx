@@ -8,9 +8,11 @@ import {
   IconClock,
   IconPlayerStop,
 } from '@tabler/icons-react';
+import type { IdentityOutcome } from '@offshoot/clone-core/contract/identity';
 import { useQuery } from '@tanstack/react-query';
 import type { ReactNode } from 'react';
 import { count, formatBytes, formatDuration } from '../../lib/format.ts';
+import { verdictRemedy, verdictWords, wayWords } from '../../lib/identity.ts';
 import { isHiddenBase } from '../../lib/operation.ts';
 import { useTRPC } from '../../lib/trpc.ts';
 import { verdict, verificationWords } from '../../lib/verification.ts';
@@ -152,8 +154,21 @@ function Finished({ operation }: { operation: OperationView }) {
       `Moved ${formatBytes(result.movedBytes ?? 0)}, stores ${formatBytes(result.storedBytes ?? 0)}`,
     );
   if (result?.verified !== undefined) facts.push(...verificationWords(result.verified));
+  const { identity } = result ?? {};
+  if (identity !== undefined) facts.push(...identityFacts(identity));
+  // It is made, but something is wrong with who it is.
+  const doubtful = identity?.verdict === 'mismatch' || identity?.verdict === 'silent';
   return (
-    <Box icon={<IconCircleCheck color="var(--state-good)" />} title={finishedTitle(operation)}>
+    <Box
+      icon={
+        doubtful ? (
+          <IconAlertTriangle color="var(--state-attention)" />
+        ) : (
+          <IconCircleCheck color="var(--state-good)" />
+        )
+      }
+      title={finishedTitle(operation)}
+    >
       {facts.length === 0 ? null : (
         <List size="sm" spacing={2}>
           {facts.map((fact, index) => (
@@ -163,6 +178,15 @@ function Finished({ operation }: { operation: OperationView }) {
       )}
     </Box>
   );
+}
+
+function identityFacts(identity: IdentityOutcome): string[] {
+  const remedy = verdictRemedy(identity);
+  return [
+    `Identity ${wayWords[identity.way]}. ${verdictWords(identity)}.`,
+    ...identity.problems,
+    ...(remedy === undefined ? [] : [remedy]),
+  ];
 }
 
 const consistencyWords = {

@@ -6,6 +6,7 @@ import Link from 'next/link';
 import { count } from '../../lib/format.ts';
 import { useTRPC, type Outputs } from '../../lib/trpc.ts';
 import { Empty, Failed, PageTitle, Section, SkeletonRows } from '../display/Blocks.tsx';
+import { IdentityAlarms } from '../identity/Alarms.tsx';
 import { HostCard } from '../host/HostCard.tsx';
 import { OperationRow } from '../operation/OperationRow.tsx';
 
@@ -37,6 +38,7 @@ export function OverviewPage() {
           </Text>
         }
       />
+      <IdentityAlarms />
       {nothingYet ? (
         <Box mb="xl">
           <First sample={data.sample} />

@@ -35,6 +35,8 @@ export function applyEvents(
         for (const id of data.guestIds) mark(trpc.guest.get.queryKey({ id }));
         mark(trpc.guest.list.pathKey());
         mark(trpc.guest.clones.pathKey());
+        mark(trpc.identity.alarms.queryKey());
+        for (const id of data.guestIds) mark(trpc.identity.ofGuest.queryKey({ id }));
         mark(trpc.lineage.graph.pathKey());
         mark(trpc.overview.pathKey());
         break;

@@ -1,6 +1,6 @@
 'use client';
 
-import { Button, Group, Modal, Stack, Text } from '@mantine/core';
+import { Button, Group, Modal, Stack, Text, Title } from '@mantine/core';
 import { IconBinaryTree2, IconCopyPlus, IconTrash } from '@tabler/icons-react';
 import { useMutation, useQuery } from '@tanstack/react-query';
 import Link from 'next/link';
@@ -12,6 +12,7 @@ import { publicError, useTRPC } from '../../lib/trpc.ts';
 import type { TemplateVersionView, TemplateView } from '../../server/views/template.ts';
 import { Empty, Facts, Failed, PageTitle, Problem, Section, SkeletonRows } from '../display/Blocks.tsx';
 import { Ago, Copyable } from '../display/Text.tsx';
+import { InsideReport } from '../identity/InsideReport.tsx';
 import { BlastRadius } from '../lineage/BlastRadius.tsx';
 
 /** One template: which versions, how large, who stands on them. */
@@ -143,6 +144,10 @@ function Version({ version, onDelete }: { version: TemplateVersionView; onDelete
           ['Made', <Ago key="m" at={version.createdAt} />],
         ]}
       />
+      <Title order={3} mt="sm" mb="xs" fz="sm">
+        What is inside
+      </Title>
+      <InsideReport inside={version.inside} />
     </Section>
   );
 }

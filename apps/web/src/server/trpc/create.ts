@@ -27,7 +27,9 @@ import { TRPCError } from '@trpc/server';
 import { z } from 'zod';
 import { ring, type Accepted } from '../doorbell.ts';
 import { publicErrorOf } from '../errors.ts';
+import { checkIdentity } from '../identity/door.ts';
 import { db } from '../services.ts';
+import { hostOfSource } from '../sources.ts';
 import { procedure, router } from './init.ts';
 
 /** Made once per opened form or dialog: the same click twice is one operation. */
@@ -63,6 +65,10 @@ async function forEach(
   return results;
 }
 
+async function wasAsked(userId: string, key: string): Promise<boolean> {
+  return (await db().prisma.operation.count({ where: { requestedById: userId, idempotencyKey: key } })) > 0;
+}
+
 export const createRouter = router({
   clone: procedure
     .input(
@@ -72,16 +78,19 @@ export const createRouter = router({
         agreedFingerprint: z.string().max(200).optional(),
       }),
     )
-    .mutation(async ({ ctx, input }) =>
-      ring(
+    .mutation(async ({ ctx, input }) => {
+      // Of a click that was answered before, the addresses are taken: by its own guests.
+      if (!(await wasAsked(ctx.signed.userId, input.idempotencyKey)))
+        await checkIdentity(input.request, await hostOfSource(input.request.source));
+      return ring(
         await requestClone(db(), {
           userId: ctx.signed.userId,
           idempotencyKey: input.idempotencyKey,
           request: input.request,
           ...(input.agreedFingerprint === undefined ? {} : { agreedFingerprint: input.agreedFingerprint }),
         }),
-      ),
-    ),
+      );
+    }),
 
   import: procedure
     .input(z.strictObject({ idempotencyKey, request: importRequestSchema }))

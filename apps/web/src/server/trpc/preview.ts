@@ -1,13 +1,16 @@
 import { cloneRequestSchema, guestQuestionSchema } from '@offshoot/clone-core/contract';
+import { checkIdentity } from '../identity/door.ts';
 import { hostOfGuest, hostOfSource } from '../sources.ts';
 import { queues } from '../services.ts';
 import { procedure, router } from './init.ts';
 
 export const previewRouter = router({
   /** What a clone request would do, as its host's worker plans it now. */
-  clone: procedure
-    .input(cloneRequestSchema)
-    .query(async ({ input }) => queues().preview(await hostOfSource(input.source), input)),
+  clone: procedure.input(cloneRequestSchema).query(async ({ input }) => {
+    const hostId = await hostOfSource(input.source);
+    await checkIdentity(input, hostId);
+    return queues().preview(hostId, input);
+  }),
 
   /** What a change to a guest would do, as its host's worker plans it now. */
   guest: procedure

@@ -1,5 +1,7 @@
+import { certificateRouter } from './certificate.ts';
 import { guestRouter } from './guest.ts';
 import { hostRouter } from './host.ts';
+import { identityRouter } from './identity.ts';
 import { router } from './init.ts';
 import { lineageRouter } from './lineage.ts';
 import { meRouter } from './me.ts';
@@ -9,8 +11,10 @@ import { previewRouter } from './preview.ts';
 import { templateRouter } from './template.ts';
 
 export const appRouter = router({
+  certificate: certificateRouter,
   guest: guestRouter,
   host: hostRouter,
+  identity: identityRouter,
   lineage: lineageRouter,
   me: meRouter,
   operation: operationRouter,

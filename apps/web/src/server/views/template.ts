@@ -1,5 +1,6 @@
 /** Templates as a browser sees them. */
 import type { BaseDisk, MemoryPoint } from '@offshoot/clone-core/contract';
+import type { GuestInside } from '@offshoot/clone-core/contract/identity';
 import type { listTemplates } from '@offshoot/db/catalog';
 
 type Row = Awaited<ReturnType<typeof listTemplates>>[number];
@@ -16,6 +17,8 @@ export interface TemplateVersionView {
   disks: { target: string; format: string; digest: string; virtualBytes: number; allocatedBytes: number }[];
   /** What ran in the guest it was made of, saved; null: disks only, its clones boot. */
   memory: { memoryBytes: number; bytes: number; takenAt: string } | null;
+  /** What was found in its disks when it was made; null: nobody looked. */
+  inside: GuestInside | null;
   /** Guests whose disks stand on it. */
   children: number;
   createdAt: string;
@@ -61,6 +64,7 @@ export function templateView(row: Row): TemplateView {
         }),
       ),
       memory: memoryView(version.base.memory as unknown as MemoryPoint | null),
+      inside: version.base.inside as unknown as GuestInside | null,
       children: version.base._count.children,
       createdAt: version.createdAt.toISOString(),
     })),

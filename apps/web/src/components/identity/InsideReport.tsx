@@ -1,0 +1,134 @@
+'use client';
+
+import { Box, Group, List, Stack, Text } from '@mantine/core';
+import type { GuestInside, InsideFinding } from '@offshoot/clone-core/contract/identity';
+import { IconAlertTriangle, IconCircleCheck, IconInfoCircle } from '@tabler/icons-react';
+import { count, formatBytes } from '../../lib/format.ts';
+import { Quiet } from '../display/Text.tsx';
+
+/** What is inside a template's disks, and what becomes of it in a clone. */
+export function InsideReport({ inside }: { inside: GuestInside | null }) {
+  if (inside === null)
+    return (
+      <Box className="panel" p="sm">
+        <Text size="sm">
+          <Quiet>
+            Nobody looked into its disks when it was made. What its clones share is said in the preview and on
+            their pages.
+          </Quiet>
+        </Text>
+      </Box>
+    );
+  const warnings = inside.found.filter((finding) => finding.level === 'warn').length;
+  return (
+    <Stack className="panel" p="sm" gap="sm">
+      <Group gap={6} wrap="nowrap" align="flex-start">
+        {warnings === 0 ? (
+          <IconCircleCheck
+            size={17}
+            color="var(--state-good)"
+            aria-hidden
+            style={{ flexShrink: 0, marginTop: 2 }}
+          />
+        ) : (
+          <IconAlertTriangle
+            size={17}
+            color="var(--state-attention)"
+            aria-hidden
+            style={{ flexShrink: 0, marginTop: 2 }}
+          />
+        )}
+        <div>
+          <Text size="sm" fw={600}>
+            {systemWords(inside)}
+          </Text>
+          <Text size="sm" c="dimmed">
+            {abilityWords(inside)}
+          </Text>
+        </div>
+      </Group>
+      {inside.found.length === 0 ? null : (
+        <Stack gap="xs">
+          {inside.found.map((finding) => (
+            <Finding key={finding.what} finding={finding} />
+          ))}
+        </Stack>
+      )}
+    </Stack>
+  );
+}
+
+function systemWords(inside: GuestInside): string {
+  if (inside.kind === 'unknown')
+    return `What is inside can’t be read${inside.why === undefined ? '' : `: ${inside.why}`}`;
+  return inside.osName ?? (inside.kind === 'windows' ? 'Windows' : 'Linux');
+}
+
+const readers = {
+  'cloud-init': 'cloud-init',
+  'cloudbase-init': 'cloudbase-init',
+  'nocloud-subset': 'a small reader of NoCloud drives',
+} as const;
+
+function abilityWords(inside: GuestInside): string {
+  if (inside.kind === 'unknown')
+    return 'Clones get a new name, UUID and MAC addresses; inside they are like this.';
+  const parts = [
+    inside.seedReader === undefined ? 'No cloud-init' : `Has ${readers[inside.seedReader]}`,
+    inside.agent
+      ? 'has a guest agent, so a clone can prove who it is'
+      : 'no guest agent, so a clone can’t prove who it is',
+  ];
+  const edit =
+    inside.root !== undefined && inside.notEditable === undefined
+      ? `its disk (${inside.root.filesystem}) can be changed before a clone starts`
+      : inside.notEditable === undefined
+        ? undefined
+        : `its disk can’t be changed from outside: ${inside.notEditable}`;
+  return `${[...parts, ...(edit === undefined ? [] : [edit])].join('; ')}.`;
+}
+
+function Finding({ finding }: { finding: InsideFinding }) {
+  const { level, text, paths, bytes, cleanable } = finding;
+  return (
+    <Group gap={6} wrap="nowrap" align="flex-start">
+      {level === 'warn' ? (
+        <IconAlertTriangle
+          size={16}
+          color="var(--state-attention)"
+          aria-label="Warning"
+          style={{ flexShrink: 0, marginTop: 3 }}
+        />
+      ) : (
+        <IconInfoCircle
+          size={16}
+          color="var(--mantine-color-dimmed)"
+          aria-label="Note"
+          style={{ flexShrink: 0, marginTop: 3 }}
+        />
+      )}
+      <Box miw={0}>
+        <Text size="sm">
+          {text} <Quiet>{cleanable ? 'Cleaned on clone: it does not go along.' : 'Stays in clones.'}</Quiet>
+        </Text>
+        {paths.length === 0 ? null : (
+          <details>
+            <summary style={{ cursor: 'pointer', fontSize: 13, color: 'var(--mantine-color-dimmed)' }}>
+              {count(paths.length, 'path')}
+              {bytes === undefined ? '' : `, ${formatBytes(bytes)}`}
+            </summary>
+            <List size="xs" listStyleType="none">
+              {paths.map((path) => (
+                <List.Item key={path}>
+                  <span className="mono" style={{ overflowWrap: 'anywhere' }}>
+                    {path}
+                  </span>
+                </List.Item>
+              ))}
+            </List>
+          </details>
+        )}
+      </Box>
+    </Group>
+  );
+}

@@ -1,0 +1,10 @@
+/** Next calls this once when the server starts. */
+export async function register(): Promise<void> {
+  if (process.env['NEXT_RUNTIME'] !== 'nodejs') return;
+  const { runNotary } = await import('./server/identity/notary.ts');
+  const { log } = await import('./server/log.ts');
+  // For as long as the server runs: nothing waits for it.
+  runNotary(new AbortController().signal).catch((error: unknown) =>
+    log.error({ err: error }, 'certificates can’t be signed'),
+  );
+}
