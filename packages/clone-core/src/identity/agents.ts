@@ -1,6 +1,6 @@
 /**
  * Agents that know their machine by files: two machines with the same files are one to their server. Data, which users extend
- * with a file of their own. None of these was run here; each entry names the document it is from.
+ * with a file of their own. None of these was run here.
  */
 import { z } from 'zod';
 import { OffshootError } from '../errors.ts';
@@ -52,6 +52,7 @@ export const agentStateSchema = z.strictObject({
     .default([]),
   /** What becomes of it then: a sentence. */
   note: z.string().min(1).max(300),
+  /** Documentation of the agent: of this state where there is a page on it. */
   source: z.url(),
 });
 export type AgentState = z.infer<typeof agentStateSchema>;
