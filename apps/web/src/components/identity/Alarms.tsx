@@ -19,7 +19,7 @@ export function IdentityAlarms({ guestId }: { guestId?: string }) {
   const { data, error } = useQuery({ ...trpc.identity.alarms.queryOptions(), refetchInterval: 60_000 });
   if (error && !data)
     return (
-      <Text size="sm" c="dimmed" mb="md" role="status">
+      <Text size="sm" c="dimmed" mb="md" aria-live="polite">
         Whether guests share an identity can’t be read right now.
       </Text>
     );
@@ -28,7 +28,7 @@ export function IdentityAlarms({ guestId }: { guestId?: string }) {
   );
   if (groups.length === 0) return null;
   return (
-    <Stack gap="sm" mb="xl" role="region" aria-label="Shared identities">
+    <Stack gap="sm" mb="xl" component="section" aria-label="Shared identities">
       {groups.slice(0, SHOWN).map((group) => (
         <Alarm key={group.key} group={group} />
       ))}

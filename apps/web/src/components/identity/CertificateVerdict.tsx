@@ -13,7 +13,7 @@ type Verified = Outputs['certificate']['verify'];
 /** Whether it is genuine, who signed it, and (unless `brief`) what it says. */
 export function CertificateVerdict({ verified, brief = false }: { verified: Verified; brief?: boolean }) {
   return (
-    <Stack gap="sm" role="status">
+    <Stack gap="sm" aria-live="polite">
       <Group gap={6} wrap="nowrap" align="flex-start">
         <Mark verified={verified} />
         <div>
