@@ -4,15 +4,25 @@
  * `LOOK_ONLY=lineage` looks at some of them. Also says which pages scroll sideways or log an error.
  */
 import { mkdir } from 'node:fs/promises';
+import { generateInstallationKey } from '@offshoot/clone-core/identity/certificate';
 import { join } from 'node:path';
 import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
+import { seedIdentities, type SeededIdentities } from './support/identities.ts';
 import { startStack } from './support/stack.ts';
 
 /** Pages to look at, as a pattern of their names. */
 const only = new RegExp(process.env['LOOK_ONLY'] ?? '');
 const folder = process.argv[2] ?? '/tmp/offshoot-look';
 await mkdir(folder, { recursive: true });
-const stack = await startStack({ seed: 7, guests: 14, timeFactor: 1 });
+const key = generateInstallationKey();
+const stack = await startStack(
+  { seed: 7, guests: 14, timeFactor: 1 },
+  {
+    OFFSHOOT_IDENTITY_KEY: key.privateKey,
+    OFFSHOOT_SEAL_SECRET: 'a-seal-secret-for-looking-only-0123456789',
+  },
+);
+let identities: SeededIdentities | undefined;
 const browser = await chromium.launch({
   executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
   args: ['--no-sandbox', '--disable-background-networking', '--disable-quic'],
@@ -77,7 +87,7 @@ async function call(
 async function seed(storage: State): Promise<Record<string, string>> {
   const context = await browser.newContext({ storageState: storage });
   const page = await context.newPage();
-  const key = (): string => crypto.randomUUID();
+  const once = (): string => crypto.randomUUID();
   const guests = (await call(page, 'guest.list', {})) as {
     guests: { id: string; name: string; state: string }[];
   };
@@ -87,7 +97,7 @@ async function seed(storage: State): Promise<Record<string, string>> {
     page,
     'operation.create.capture',
     {
-      idempotencyKey: key(),
+      idempotencyKey: once(),
       guestId: guest.id,
       template: { name: 'debian-12', description: 'Debian 12 with a guest agent' },
     },
@@ -101,7 +111,7 @@ async function seed(storage: State): Promise<Record<string, string>> {
       page,
       'operation.create.clone',
       {
-        idempotencyKey: key(),
+        idempotencyKey: once(),
         request: { source: { type: 'template', versionId }, mode, names, options },
       },
       'mutation',
@@ -117,15 +127,22 @@ async function seed(storage: State): Promise<Record<string, string>> {
   const compared = (await call(
     page,
     'operation.create.verify',
-    { idempotencyKey: key(), guestId: same.guests[0]?.id, depth: 'whole' },
+    { idempotencyKey: once(), guestId: same.guests[0]?.id, depth: 'whole' },
     'mutation',
   )) as { operationIds: string[] };
   await ended(page, compared.operationIds[0] ?? '');
   const full = await clone('full', ['db-1', 'db-2', 'db-3']);
   const fresh = (await call(page, 'guest.list', { search: 'web-1' })) as typeof guests;
+  identities = await seedIdentities(stack.env['DATABASE_URL'] ?? '', key.privateKey);
   await context.close();
   return {
     overview: '/',
+    'guest-strict': `/guests/${identities.silent}`,
+    'guest-unmanaged': `/guests/${identities.twin}`,
+    'clone-identity': `/clone?source=template:${versionId}`,
+    'clone-identity-wrong': `/clone?source=template:${versionId}`,
+    certificate: '/certificates/verify',
+    'certificate-changed': '/certificates/verify',
     guests: '/guests',
     guest: `/guests/${fresh.guests[0]?.id ?? ''}`,
     'guest-compared': `/guests/${same.guests[0]?.id ?? ''}`,
@@ -158,6 +175,34 @@ async function ended(page: Page, id: string): Promise<void> {
   }
 }
 
+/** What has to be done on a page before there is something to see. */
+async function act(page: Page, name: string): Promise<void> {
+  if (name.startsWith('certificate')) {
+    const text = identities?.certificate ?? '';
+    await page
+      .getByLabel('Certificate')
+      .fill(name.startsWith('certificate-changed') ? text.replace('web-1', 'web-2') : text);
+    await page.getByRole('button', { name: 'Check' }).click();
+    await page
+      .getByText(/genuine/i)
+      .first()
+      .waitFor();
+  }
+  if (!name.startsWith('clone-identity')) return;
+  await page.getByLabel('How many').fill('4');
+  await page.getByRole('region', { name: 'Identity' }).getByRole('button').first().click();
+  await page.getByText('Static', { exact: true }).click();
+  const wrong = name.startsWith('clone-identity-wrong');
+  await page.getByLabel('First address').fill(wrong ? '192.168.122.252/24' : '192.168.122.50/24');
+  await page.getByLabel('Gateway').fill('192.168.122.1');
+  await page.getByRole('button', { name: 'Add a user' }).click();
+  await page.getByLabel('User', { exact: true }).fill(wrong ? 'Ann Other' : 'ann');
+  await page.getByLabel('Password', { exact: true }).fill('a password');
+  await page.getByLabel('First-boot script').fill(wrong ? 'reboot' : '#!/bin/sh\necho hello > /root/hello');
+  if (!wrong) await page.getByText('Set', { exact: true }).waitFor();
+  await page.waitForTimeout(900);
+}
+
 async function look(context: BrowserContext, name: string, path: string): Promise<void> {
   const page = await context.newPage();
   page.on('console', (message) => {
@@ -168,10 +213,14 @@ async function look(context: BrowserContext, name: string, path: string): Promis
   await page.goto(stack.url + path);
   await page.locator('h1').first().waitFor();
   await page.waitForTimeout(900);
+  await act(page, name);
   const sideways = await page.evaluate(
     () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
   );
   if (sideways > 0) problems.push(`${name}: scrolls ${sideways} px sideways`);
-  await page.screenshot({ path: join(folder, `${name}.png`) });
+  await page.screenshot({
+    path: join(folder, `${name}.png`),
+    fullPage: /identity|guest|template/.test(name),
+  });
   await page.close();
 }

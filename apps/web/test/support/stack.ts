@@ -21,8 +21,8 @@ export interface Stack {
   close(): Promise<void>;
 }
 
-/** Starts everything; `close` ends exactly that. The web must be built. */
-export async function startStack(simulated: object): Promise<Stack> {
+/** Starts everything; `close` ends exactly that. The web must be built. `more`: settings of the web and its worker. */
+export async function startStack(simulated: object, more: Record<string, string> = {}): Promise<Stack> {
   const folder = await mkdtemp(join(tmpdir(), 'offshoot-web-'));
   const server = await startPostgres();
   const database = await freshDatabase(server.url);
@@ -42,6 +42,7 @@ export async function startStack(simulated: object): Promise<Stack> {
     OFFSHOOT_HOST_KIND: 'simulated',
     OFFSHOOT_STORE: join(folder, 'store'),
     OFFSHOOT_SIMULATED: JSON.stringify(simulated),
+    ...more,
   };
   await output(env, ['--import', 'tsx', 'apps/web/src/cli/admin.ts', 'ensure-admin']);
   const processes = [

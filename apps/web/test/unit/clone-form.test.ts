@@ -12,7 +12,12 @@ const source = { type: 'guest', id: '018f0000-0000-7000-8000-000000000000' } as 
 
 describe('the New clone form', () => {
   it('says nothing wrong of an untouched form, and makes no request', () => {
-    expect(readForm(emptyForm)).toEqual({ names: [], problems: {}, request: undefined });
+    expect(readForm(emptyForm)).toMatchObject({
+      names: [],
+      problems: {},
+      identity: { problems: {} },
+      request: undefined,
+    });
   });
   it('expands a range into a request', () => {
     const read = readForm({ ...emptyForm, source, pattern: 'web-{01..30}', count: 30 });

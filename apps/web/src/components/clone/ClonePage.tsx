@@ -10,6 +10,8 @@ import { useIdempotencyKey } from '../../lib/key.ts';
 import { publicError, useTRPC } from '../../lib/trpc.ts';
 import { Failed, PageTitle, Problem, SkeletonRows } from '../display/Blocks.tsx';
 import { emptyForm, nameAtFault, readForm, suggestName, type CloneForm } from './form.ts';
+import { identityAtFault } from './identity/form.ts';
+import { IdentityFields } from './identity/IdentityFields.tsx';
 import { KindField } from './KindField.tsx';
 import { NamesField } from './NamesField.tsx';
 import { NoSources } from './NoSources.tsx';
@@ -65,6 +67,7 @@ function Form({
   const [form, setForm] = useState<CloneForm>(() => ({
     ...emptyForm,
     source: initial?.source ?? null,
+    windows: initial?.windows ?? false,
     pattern: initial ? suggestName(initial.name, sources.taken) : '',
   }));
   const [chosen, setChosen] = useState(initial);
@@ -105,6 +108,7 @@ function Form({
     : preview.error && settled === asked
       ? publicError(preview.error)
       : undefined;
+  const wrongIdentity = identityAtFault(refusal?.field);
   const wrongName = nameAtFault(refusal?.field, read.names);
   const submit = (): void => {
     if (read.request && current)
@@ -148,6 +152,7 @@ function Form({
                   setChosen(choice);
                   change({
                     source: choice.source,
+                    windows: choice.windows,
                     network: null,
                     tpm: 'new',
                     pattern:
@@ -173,6 +178,18 @@ function Form({
                 problems={read.problems}
                 hostId={chosen?.hostId ?? null}
                 onChange={change}
+              />
+              <IdentityFields
+                form={form.identity}
+                read={read.identity}
+                names={read.names}
+                windows={form.windows}
+                memory={form.mode === 'memory'}
+                refused={wrongIdentity === undefined ? {} : { [wrongIdentity]: refusal?.message ?? '' }}
+                onChange={(part) => {
+                  setForm((old) => ({ ...old, identity: { ...old.identity, ...part } }));
+                  clone.reset();
+                }}
               />
             </Stack>
           </Grid.Col>

@@ -9,6 +9,8 @@ import {
   type Source,
 } from '@offshoot/clone-core/contract';
 
+import { emptyIdentity, readIdentity, type IdentityForm, type ReadIdentity } from './identity/form.ts';
+
 export interface CloneForm {
   source: Source | null;
   mode: CloneMode;
@@ -23,6 +25,9 @@ export interface CloneForm {
   tpm: 'new' | 'copy';
   verify: boolean;
   refreshable: boolean;
+  identity: IdentityForm;
+  /** Windows is in the source: it has fields of its own. */
+  windows: boolean;
 }
 
 export const emptyForm: CloneForm = {
@@ -38,6 +43,8 @@ export const emptyForm: CloneForm = {
   tpm: 'new',
   verify: false,
   refreshable: false,
+  identity: emptyIdentity,
+  windows: false,
 };
 
 export type FormField = 'source' | 'pattern' | 'count' | 'vcpus' | 'memoryMiB';
@@ -47,6 +54,7 @@ export interface ReadForm {
   /** The names it makes so far, also when something else is wrong. */
   names: string[];
   problems: FormProblems;
+  identity: ReadIdentity;
   /** Set when nothing is wrong. */
   request: CloneRequest | undefined;
 }
@@ -79,11 +87,18 @@ export function readForm(form: CloneForm): ReadForm {
     !(Number.isInteger(form.memoryMiB) && form.memoryMiB >= 64 && form.memoryMiB <= 4_194_304)
   )
     problems.memoryMiB = 'At least 64 MiB.';
-  const complete = form.source !== null && expansion.names.length > 0 && Object.keys(problems).length === 0;
+  const identity = readIdentity(form.identity, form.windows);
+  const complete =
+    form.source !== null &&
+    expansion.names.length > 0 &&
+    Object.keys(problems).length === 0 &&
+    identity.options !== undefined;
   return {
     names: expansion.names,
     problems,
-    request: complete && form.source ? requestOf(form, form.source, expansion.names) : undefined,
+    identity,
+    request:
+      complete && form.source ? requestOf(form, form.source, expansion.names, identity.options) : undefined,
   };
 }
 
@@ -91,7 +106,12 @@ export function readForm(form: CloneForm): ReadForm {
 export const canRefresh = (form: Pick<CloneForm, 'mode' | 'source'>): boolean =>
   form.mode === 'full' && form.source?.type === 'guest';
 
-function requestOf(form: CloneForm, source: Source, names: string[]): CloneRequest {
+function requestOf(
+  form: CloneForm,
+  source: Source,
+  names: string[],
+  identity: ReadIdentity['options'],
+): CloneRequest {
   // What goes on from memory runs already, and is as large as it was: these fields are not offered then.
   const boots = form.mode !== 'memory';
   return {
@@ -108,6 +128,7 @@ function requestOf(form: CloneForm, source: Source, names: string[]): CloneReque
       ...(!boots || form.vcpus === '' ? {} : { vcpus: form.vcpus }),
       ...(!boots || form.memoryMiB === '' ? {} : { memoryMiB: form.memoryMiB }),
       ...(form.network === null ? {} : { network: form.network }),
+      identity,
     }),
   };
 }

@@ -14,6 +14,8 @@ export interface SourceChoice {
   detail: string;
   source: Source;
   hostId: string;
+  /** Known to be Windows inside. */
+  windows: boolean;
   /** Ids under which a link may mean it. */
   aliases: string[];
 }
@@ -52,6 +54,7 @@ export function useSources(): {
           .join(' · '),
         source: { type: 'template', versionId: version.id },
         hostId: version.hostId,
+        windows: version.inside?.kind === 'windows',
         aliases: index === 0 ? [`template:${template.id}`] : [],
       })),
     ),
@@ -69,6 +72,7 @@ export function useSources(): {
           .join(' · '),
         source: { type: 'guest', id: guest.id },
         hostId: guest.host.id,
+        windows: false,
         aliases: [],
       })),
   };
