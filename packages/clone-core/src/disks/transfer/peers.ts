@@ -1,0 +1,47 @@
+/** How a host's worker takes bases from other hosts, and what it gives them. */
+import type { Duplex } from 'node:stream';
+import { z } from 'zod';
+import type { Shell } from '../../shell/shell.ts';
+import type { Source } from './fetch.ts';
+import type { Held, Receiving } from './receiving.ts';
+import type { Holdings } from './serve.ts';
+
+export interface Peers {
+  receiving: Receiving;
+  /** A stream to that host's worker. Throws `host-unreachable`, `host-key-mismatch`, `permission`, `not-found`. */
+  connect(source: Source, signal: AbortSignal): Promise<Duplex>;
+}
+
+const file = z.object({ path: z.string() });
+/** What of a sealed base's manifest says which files it has. */
+const manifestSchema = z.object({
+  digest: z.string(),
+  disks: z.array(file),
+  nvramPath: z.string().optional(),
+  memory: file.optional(),
+});
+
+/** Files of the bases in the store, whole or still coming. Anything else in the store can't be asked for. */
+export function holdingsOf(
+  store: string,
+  shell: Pick<Shell, 'readText' | 'stat'>,
+  receiving: Receiving,
+): Holdings {
+  return async (base, name): Promise<Held | undefined> => {
+    const folder = `${store}/bases/${base.slice(0, 12)}`;
+    const text = await shell.readText(`${folder}/base.json`);
+    if (text !== undefined) {
+      const manifest = manifestSchema.parse(JSON.parse(text));
+      const paths = [
+        ...manifest.disks.map((disk) => disk.path),
+        ...(manifest.nvramPath === undefined ? [] : [manifest.nvramPath]),
+        ...(manifest.memory === undefined ? [] : [manifest.memory.path]),
+      ];
+      const path = paths.find((each) => each === `${folder}/${name}`);
+      const stat = manifest.digest === base && path !== undefined ? await shell.stat(path) : undefined;
+      if (path !== undefined && stat?.type === 'file')
+        return { path, bytes: stat.size, reach: () => Promise.resolve(stat.size) };
+    }
+    return receiving.find(base, name);
+  };
+}

@@ -1,0 +1,230 @@
+/** The sending side: one file to one receiver, as far as it is there, from where that one wants it on. */
+import { open, type FileHandle } from 'node:fs/promises';
+import type { Duplex } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
+import { OffshootError } from '../../errors.ts';
+import {
+  BLOCK,
+  frames,
+  GROUP,
+  readFrames,
+  writeFrame,
+  writeJson,
+  type Failure,
+  type Frame,
+} from './frames.ts';
+import { hashOf } from './known-blocks.ts';
+import { Packer } from './packing.ts';
+import type { Held } from './receiving.ts';
+
+/** Sent at once, bytes. */
+const PIECE = 256 * 1024;
+/** Groups of hashes that are sent ahead of the answers. */
+const AHEAD = 4;
+/** More than an honest receiver says without an answer. */
+const MOST_UNREAD = 2 * AHEAD + 2;
+/** A receiver that waits for us is told so this often, milliseconds. */
+const STILL_HERE_MS = 1000;
+
+const openingSchema = z.object({
+  base: z.string().regex(/^[0-9a-f]{64}$/),
+  file: z.string().regex(/^[A-Za-z0-9._-]+$/),
+  from: z.int().min(0),
+  byHash: z.boolean(),
+  bytesPerSecond: z.int().min(1).optional(),
+});
+
+/** Finds a file of a base here: whole, or still coming. */
+export type Holdings = (base: string, file: string) => Promise<Held | undefined>;
+
+/** Answers one receiver until it has what it asked for or goes away. Rejects when the file or the stream fails. */
+export async function serveFile(stream: Duplex, holdings: Holdings): Promise<void> {
+  const inbox = new Inbox(stream);
+  const first = await inbox.next(frames.open);
+  const opening = openingSchema.safeParse(first && JSON.parse(first.body.toString('utf8')));
+  if (!opening.success) {
+    stream.destroy();
+    return;
+  }
+  const { base, file, from, byHash, bytesPerSecond } = opening.data;
+  const held = await holdings(base, file);
+  if (!held) return refuse(stream, 'absent');
+  const handle = await open(held.path, 'r');
+  try {
+    await writeJson(stream, frames.head, { bytes: held.bytes });
+    const sender = new Sender(stream, handle, held, pace(bytesPerSecond));
+    if (byHash) await sender.sendWanted(from, async () => (await inbox.next(frames.want))?.body);
+    else await sender.sendAll(from);
+    await writeFrame(stream, frames.end);
+    stream.end();
+    // Until it has read all: an early close would cut what is still on its way.
+    await inbox.next();
+  } catch (error) {
+    if (!stream.destroyed && !stream.writableEnded) await refuse(stream, sendFailure(error));
+    else throw error;
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * What the receiver says. Read all the time: a channel that nobody reads from does not tell that it was closed. It says
+ * no more than an opening and an answer a group.
+ */
+class Inbox {
+  private readonly frames: Frame[] = [];
+  private over = false;
+  private wake: () => void = () => undefined;
+
+  constructor(stream: Duplex) {
+    void this.fill(stream);
+  }
+
+  /** The next one if it is of that type; undefined: it is not, or the receiver is gone. */
+  async next(type?: number): Promise<Frame | undefined> {
+    while (this.frames.length === 0 && !this.over)
+      await new Promise<void>((resolve) => (this.wake = resolve));
+    const frame = this.frames.shift();
+    return frame?.type === type ? frame : undefined;
+  }
+
+  private async fill(stream: Duplex): Promise<void> {
+    try {
+      for await (const frame of readFrames(stream)) {
+        this.frames.push(frame);
+        if (this.frames.length > MOST_UNREAD) break;
+        this.wake();
+      }
+    } catch (error) {
+      // Whoever sends is told by its own write; an end of any kind is the end of what is said.
+      if (!(error instanceof OffshootError)) throw error;
+    } finally {
+      this.over = true;
+      this.wake();
+    }
+  }
+}
+
+async function refuse(stream: Duplex, code: Failure['code']): Promise<void> {
+  await writeJson(stream, frames.fail, { code });
+  stream.end();
+}
+
+const sendFailure = (error: unknown): Failure['code'] =>
+  error instanceof Error && 'code' in error && error.code === 'EIO' ? 'unreadable' : 'gone';
+
+/** Waits as long as sending so many bytes may take. */
+function pace(bytesPerSecond: number | undefined): (bytes: number) => Promise<void> {
+  if (bytesPerSecond === undefined) return () => Promise.resolve();
+  let due = performance.now();
+  return async (bytes) => {
+    due = Math.max(due, performance.now() - 50) + (bytes / bytesPerSecond) * 1000;
+    const wait = due - performance.now();
+    if (wait > 2) await sleep(wait);
+  };
+}
+
+class Sender {
+  private readonly packer = new Packer();
+  private readonly gone: Promise<never>;
+
+  constructor(
+    private readonly stream: Duplex,
+    private readonly file: FileHandle,
+    private readonly held: Held,
+    private readonly paced: (bytes: number) => Promise<void>,
+  ) {
+    this.gone = new Promise((_resolve, reject) => {
+      stream.once('close', () => reject(new Error('the receiver went away')));
+    });
+    this.gone.catch(() => undefined); // whoever waits for it is told
+  }
+
+  async sendAll(from: number): Promise<void> {
+    for (let offset = from; offset < this.held.bytes;) {
+      const reached = await this.reach(offset);
+      for (; offset < reached; offset += Math.min(PIECE, reached - offset))
+        await this.send(offset, Math.min(PIECE, reached - offset));
+    }
+  }
+
+  /** Hashes of one group after the other, a few ahead, and the blocks that the answers name. */
+  async sendWanted(from: number, answer: () => Promise<Buffer | undefined>): Promise<void> {
+    const blocks = Math.ceil(this.held.bytes / BLOCK);
+    let asked = Math.floor(from / BLOCK);
+    let answered = asked;
+    while (answered < blocks) {
+      while (asked < blocks && asked - answered < AHEAD * GROUP) asked += await this.offer(asked, blocks);
+      const want = await answer();
+      if (!want) throw new Error('the receiver went away');
+      const start = Number(want.readBigUInt64BE(0));
+      if (start !== answered || start + want.length - 8 > asked)
+        throw new Error('the receiver answers what was not asked');
+      await this.sendBlocks(start, want.subarray(8));
+      answered += want.length - 8;
+    }
+  }
+
+  /** Blocks that follow each other travel together. */
+  private async sendBlocks(start: number, wanted: Buffer): Promise<void> {
+    for (let at = 0; at < wanted.length; at++) {
+      if (wanted[at] !== 1) continue;
+      let end = at + 1;
+      while (end < wanted.length && wanted[end] === 1 && end - at < PIECE / BLOCK) end++;
+      const offset = (start + at) * BLOCK;
+      await this.send(offset, Math.min((end - at) * BLOCK, this.held.bytes - offset));
+      at = end - 1;
+    }
+  }
+
+  /** Sends the hashes of a group. Resolves to its number of blocks. */
+  private async offer(start: number, blocks: number): Promise<number> {
+    const count = Math.min(GROUP, blocks - start);
+    const first = start * BLOCK;
+    const length = Math.min(count * BLOCK, this.held.bytes - first);
+    while ((await this.reach(first + length - 1)) < first + length);
+    const content = await this.read(first, length);
+    const hashes = Buffer.allocUnsafe(8 + count * 32);
+    hashes.writeBigUInt64BE(BigInt(start), 0);
+    for (let at = 0; at < count; at++)
+      hashOf(content.subarray(at * BLOCK, Math.min((at + 1) * BLOCK, length))).copy(hashes, 8 + at * 32);
+    await writeFrame(this.stream, frames.hashes, hashes);
+    return count;
+  }
+
+  private async send(offset: number, length: number): Promise<void> {
+    await this.paced(length);
+    const { packing, bytes } = await this.packer.pack(await this.read(offset, length));
+    const header = Buffer.allocUnsafe(9);
+    header.writeBigUInt64BE(BigInt(offset), 0);
+    header.writeUInt8(packing, 8);
+    await this.packer.timed(bytes.length, () => writeFrame(this.stream, frames.data, header, bytes));
+  }
+
+  private async read(offset: number, length: number): Promise<Buffer> {
+    const buffer = Buffer.allocUnsafe(length);
+    for (let done = 0; done < length;) {
+      const { bytesRead } = await this.file.read(buffer, done, length - done, offset + done);
+      if (bytesRead === 0) throw new Error('the file is shorter than it was');
+      done += bytesRead;
+    }
+    return buffer;
+  }
+
+  /** As `Held.reach`; says now and then that it still waits. */
+  private async reach(offset: number): Promise<number> {
+    const reached = this.held.reach(offset);
+    reached.catch(() => undefined); // awaited below
+    const timer = setInterval(() => {
+      // Dropped when the stream is full: then there is something to read anyway.
+      if (!this.stream.destroyed && this.stream.writableLength === 0)
+        writeFrame(this.stream, frames.wait).catch(() => undefined);
+    }, STILL_HERE_MS);
+    try {
+      return await Promise.race([reached, this.gone]);
+    } finally {
+      clearInterval(timer);
+    }
+  }
+}

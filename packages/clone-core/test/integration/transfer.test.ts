@@ -1,0 +1,340 @@
+/** Bases between hosts: real files, real SSH on this machine's loopback. */
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdtemp, mkdir, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { fetchFile, type Fetched, type FetchParts, type Source } from '../../src/disks/transfer/fetch.ts';
+import { holdingsOf } from '../../src/disks/transfer/peers.ts';
+import { Receiving } from '../../src/disks/transfer/receiving.ts';
+import { serveFile } from '../../src/disks/transfer/serve.ts';
+import { OffshootError } from '../../src/errors.ts';
+import { localShell } from '../../src/shell/local.ts';
+import { dialPeer, peerKey, servePeers, type PeerKey, type PeerServer } from '../../src/shell/peers.ts';
+
+const MIB = 1024 ** 2;
+const BASE = 'ab'.repeat(32);
+const FILE = 'vda.qcow2';
+const sha256 = (content: Buffer): string => createHash('sha256').update(content).digest('hex');
+
+/** A host's worker, as far as transfers go. */
+class Host {
+  readonly receiving = new Receiving();
+  readonly streams = new Set<Duplex>();
+  sentBytes = 0;
+  server!: PeerServer;
+  key!: PeerKey;
+
+  constructor(
+    readonly name: string,
+    readonly store: string,
+    private readonly known: Map<string, string>,
+  ) {}
+
+  async begin(): Promise<void> {
+    await mkdir(this.store, { recursive: true });
+    this.key = await peerKey(join(this.store, 'peer_key'));
+    this.known.set(this.key.public, this.name);
+    const holdings = holdingsOf(this.store, localShell(), this.receiving);
+    this.server = await servePeers({
+      address: '127.0.0.1',
+      port: 0,
+      key: this.key,
+      whoIs: (key) => Promise.resolve(this.known.get(key)),
+      serve: async (stream) => {
+        this.streams.add(stream);
+        const write = stream.write.bind(stream) as (chunk: Buffer) => boolean;
+        stream.write = (chunk: Buffer): boolean => {
+          this.sentBytes += chunk.length;
+          return write(chunk);
+        };
+        await serveFile(stream, holdings);
+      },
+      onError: () => undefined,
+    });
+  }
+
+  folder(base = BASE): string {
+    return join(this.store, 'bases', base.slice(0, 12));
+  }
+
+  async hold(content: Buffer, base = BASE): Promise<string> {
+    const folder = this.folder(base);
+    await mkdir(folder, { recursive: true });
+    const path = join(folder, FILE);
+    await writeFile(path, content);
+    await writeFile(join(folder, 'base.json'), JSON.stringify({ digest: base, disks: [{ path }] }));
+    return path;
+  }
+}
+
+let scratch: string;
+let hosts: Host[];
+const host = (index: number): Host => {
+  const found = hosts[index];
+  if (!found) throw new Error('no such host');
+  return found;
+};
+
+beforeEach(async () => {
+  scratch = await mkdtemp(join(tmpdir(), 'offshoot-transfer-'));
+  const known = new Map<string, string>();
+  hosts = ['one', 'two', 'three'].map((name) => new Host(name, join(scratch, name), known));
+  for (const each of hosts) await each.begin();
+});
+afterEach(async () => {
+  for (const each of hosts) await each.server.close();
+  await rm(scratch, { recursive: true });
+});
+
+interface Wish {
+  from: Host[];
+  digest?: string;
+  older?: string[];
+  report?: FetchParts['report'];
+  bytesPerSecond?: number;
+  signal?: AbortSignal;
+}
+
+function fetchTo(target: Host, bytes: number, wish: Wish): Promise<Fetched> {
+  const to = join(target.store, 'coming');
+  const incoming = target.receiving.begin(BASE, FILE, to, bytes);
+  const { digest, report = () => undefined, bytesPerSecond } = wish;
+  return fetchFile(
+    { base: BASE, file: FILE, bytes, to, ...(digest === undefined ? {} : { digest }) },
+    {
+      sources: wish.from.map(({ name }) => ({ hostId: name, name })),
+      connect: (source: Source, signal) => {
+        const from = hosts.find(({ name }) => name === source.hostId);
+        if (!from) throw new Error('no such host');
+        return dialPeer(
+          { name: from.name, address: '127.0.0.1', port: from.server.port, publicKey: from.key.public },
+          target.key,
+          signal,
+        );
+      },
+      older: wish.older ?? [],
+      incoming,
+      sync: (path) => localShell().sync(path),
+      report,
+      log: () => undefined,
+      signal: wish.signal ?? new AbortController().signal,
+      ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
+    },
+  );
+}
+
+// Digests: a comparison of buffers that differ would take minutes to print.
+const arrived = async (target: Host): Promise<string> => sha256(await readFile(join(target.store, 'coming')));
+
+describe('a base goes from one host to another', () => {
+  it('whole, each byte once', async () => {
+    const content = randomBytes(9 * MIB + 12_345);
+    await host(0).hold(content);
+    const fetched = await fetchTo(host(1), content.length, { from: [host(0)], digest: sha256(content) });
+    expect(await arrived(host(1))).toBe(sha256(content));
+    expect(fetched).toMatchObject({
+      receivedBytes: content.length,
+      reusedBytes: 0,
+      interruptions: 0,
+      from: ['one'],
+    });
+    expect(host(0).sentBytes).toBeLessThan(content.length * 1.001);
+  });
+
+  it('goes on where it was when the connection is cut, again and again', async () => {
+    const content = randomBytes(40 * MIB);
+    await host(0).hold(content);
+    let cuts = 0;
+    const fetched = await fetchTo(host(1), content.length, {
+      from: [host(0)],
+      digest: sha256(content),
+      report: (done) => {
+        if (done < (cuts + 1) * 10 * MIB || cuts === 3) return;
+        cuts++;
+        for (const stream of host(0).streams) stream.destroy();
+      },
+    });
+    expect(fetched.interruptions).toBeGreaterThanOrEqual(3);
+    expect(await arrived(host(1))).toBe(sha256(content));
+    expect(fetched.receivedBytes).toBe(content.length);
+  });
+
+  it('after a crash keeps what is right of what was written', async () => {
+    const content = randomBytes(20 * MIB);
+    await host(0).hold(content);
+    // 12 MiB were written; one block of them never reached the disk.
+    const partial = Buffer.from(content.subarray(0, 12 * MIB));
+    partial.fill(0, 3 * MIB, 3 * MIB + 65_536);
+    await writeFile(join(host(1).store, 'coming'), partial);
+    const fetched = await fetchTo(host(1), content.length, { from: [host(0)], digest: sha256(content) });
+    expect(await arrived(host(1))).toBe(sha256(content));
+    expect(fetched.receivedBytes).toBe(8 * MIB + 65_536);
+    expect(fetched.reusedBytes).toBe(12 * MIB - 65_536);
+  });
+
+  it('with an older version there, only what is new, wherever it moved to', async () => {
+    const old = randomBytes(32 * MIB);
+    const fresh = randomBytes(MIB);
+    // Blocks in another order, as a copy written out of order has them.
+    const content = Buffer.concat([old.subarray(16 * MIB), fresh, old.subarray(0, 16 * MIB)]);
+    await host(0).hold(content);
+    const older = await host(1).hold(old, 'cd'.repeat(32));
+    const fetched = await fetchTo(host(1), content.length, {
+      from: [host(0)],
+      digest: sha256(content),
+      older: [older],
+    });
+    expect(await arrived(host(1))).toBe(sha256(content));
+    expect(fetched.receivedBytes).toBe(MIB);
+    expect(host(0).sentBytes).toBeLessThan(1.2 * MIB);
+  });
+
+  it('an older version that is damaged on disk is not believed', async () => {
+    const old = randomBytes(4 * MIB);
+    await host(0).hold(old);
+    const older = await host(1).hold(old, 'cd'.repeat(32));
+    const file = await open(older, 'r+');
+    await file.write(randomBytes(10), 0, 10, MIB + 100);
+    await file.close();
+    const fetched = await fetchTo(host(1), old.length, {
+      from: [host(0)],
+      digest: sha256(old),
+      older: [older],
+    });
+    expect(await arrived(host(1))).toBe(sha256(old));
+    expect(fetched.receivedBytes).toBe(65_536);
+  });
+});
+
+describe('a chain', () => {
+  it('the middle passes on what it has while the rest comes; the source sends each byte once', async () => {
+    const content = randomBytes(24 * MIB);
+    await host(0).hold(content);
+    let first: number | undefined;
+    let middle = 0;
+    const [one, two] = await Promise.all([
+      fetchTo(host(1), content.length, {
+        from: [host(0)],
+        digest: sha256(content),
+        bytesPerSecond: 24 * MIB,
+        report: (done) => (middle = done),
+      }),
+      fetchTo(host(2), content.length, {
+        from: [host(1), host(0)],
+        digest: sha256(content),
+        report: () => (first ??= middle),
+      }),
+    ]);
+    expect(first).toBeLessThan(content.length / 2);
+    expect(one.from).toEqual(['one']);
+    expect(two.from).toEqual(['two']);
+    expect(host(0).sentBytes).toBeLessThan(content.length * 1.001);
+    expect(await arrived(host(2))).toBe(sha256(content));
+  });
+
+  it('when the middle gives up, its follower goes on from the source', async () => {
+    const content = randomBytes(24 * MIB);
+    await host(0).hold(content);
+    const stop = new AbortController();
+    const middle = fetchTo(host(1), content.length, {
+      from: [host(0)],
+      bytesPerSecond: 16 * MIB,
+      signal: stop.signal,
+      report: (done) => {
+        if (done > 8 * MIB) stop.abort(new OffshootError('cancelled', { publicMessage: 'Cancelled.' }));
+      },
+    });
+    const end = fetchTo(host(2), content.length, { from: [host(1), host(0)], digest: sha256(content) });
+    await expect(middle).rejects.toThrow('Cancelled');
+    host(1)
+      .receiving.begin(BASE, FILE, join(host(1).store, 'coming'), content.length)
+      .fail();
+    expect((await end).from).toEqual(['two', 'one']);
+    expect(await arrived(host(2))).toBe(sha256(content));
+  });
+});
+
+describe('a damaged copy', () => {
+  const damage = (content: Buffer): Buffer => {
+    const damaged = Buffer.from(content);
+    damaged.writeUInt8(damaged.readUInt8(5 * MIB) ^ 1, 5 * MIB);
+    return damaged;
+  };
+
+  it('is found, and what it lacks is taken from another host', async () => {
+    const content = randomBytes(12 * MIB);
+    await host(0).hold(damage(content));
+    await host(2).hold(content);
+    const fetched = await fetchTo(host(1), content.length, {
+      from: [host(0), host(2)],
+      digest: sha256(content),
+    });
+    expect(await arrived(host(1))).toBe(sha256(content));
+    expect(fetched.damaged).toEqual(['one']);
+    expect(fetched.receivedBytes).toBe(content.length + 65_536);
+  });
+
+  it('that is the only one is refused by name', async () => {
+    const content = randomBytes(2 * MIB + 5 * MIB);
+    await host(0).hold(damage(content));
+    const failed = fetchTo(host(1), content.length, { from: [host(0)], digest: sha256(content) });
+    await expect(failed).rejects.toMatchObject({ code: 'source-unreadable', context: { damaged: ['one'] } });
+    await expect(failed).rejects.toThrow('damaged on one');
+  });
+});
+
+describe('who may', () => {
+  it('a host that is not of the fleet is let in nowhere', async () => {
+    const content = randomBytes(MIB);
+    await host(0).hold(content);
+    host(1).key = await peerKey(join(scratch, 'stranger'));
+    await expect(fetchTo(host(1), content.length, { from: [host(0)] })).rejects.toMatchObject({
+      code: 'permission',
+    });
+  });
+
+  it('a host that shows another key is told nothing', async () => {
+    await host(0).hold(randomBytes(MIB));
+    host(0).key = await peerKey(join(scratch, 'stranger'));
+    await expect(fetchTo(host(1), MIB, { from: [host(0)] })).rejects.toMatchObject({
+      code: 'host-key-mismatch',
+    });
+  });
+
+  it('nothing but files of bases can be asked for', async () => {
+    await host(0).hold(randomBytes(MIB));
+    const stream = await dialPeer(
+      { name: 'one', address: '127.0.0.1', port: host(0).server.port, publicKey: host(0).key.public },
+      host(1).key,
+      new AbortController().signal,
+    );
+    const body = Buffer.from(
+      JSON.stringify({ base: BASE, file: '../../../../etc/passwd', from: 0, byHash: false }),
+    );
+    const header = Buffer.alloc(5);
+    header.writeUInt8(1, 0);
+    header.writeUInt32BE(body.length, 1);
+    const said: Buffer[] = [];
+    stream.on('data', (chunk: Buffer) => said.push(chunk));
+    stream.write(Buffer.concat([header, body]));
+    await new Promise((resolve) => stream.once('close', resolve));
+    expect(said).toEqual([]);
+    expect((await stat(host(0).folder())).isDirectory()).toBe(true);
+  });
+
+  it('its key is readable by its owner alone, and stays the same', async () => {
+    const path = join(host(0).store, 'peer_key');
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+    expect((await peerKey(path)).public).toBe(host(0).key.public);
+  });
+});
+
+it('keeps to a rate', async () => {
+  const content = randomBytes(4 * MIB);
+  await host(0).hold(content);
+  const begun = performance.now();
+  await fetchTo(host(1), content.length, { from: [host(0)], bytesPerSecond: 4 * MIB });
+  expect(performance.now() - begun).toBeGreaterThan(900);
+});
