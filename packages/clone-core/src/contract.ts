@@ -43,6 +43,7 @@ export const operationKinds = [
   'revert',
   'remove-snapshot',
   'promote',
+  'transfer',
 ] as const;
 /**
  * `refresh` brings a full clone up to date with its source; `restore` puts it back to a state kept by a refresh.
@@ -50,7 +51,8 @@ export const operationKinds = [
  * `import` makes a template version from an image file; `remove-base` deletes a base that has no children;
  * `verify` compares a guest's disks with what it was cloned from;
  * `reset` puts a linked clone back to what it was when it was cloned; `revert` puts a guest back to a `snapshot`;
- * `promote` detaches a linked clone from its base: it becomes a full one.
+ * `promote` detaches a linked clone from its base: it becomes a full one;
+ * `transfer` brings a base from another host.
  */
 export type OperationKind = (typeof operationKinds)[number];
 
@@ -119,6 +121,8 @@ export type CloneOptions = z.infer<typeof cloneOptionsSchema>;
 
 export const cloneRequestSchema = z.strictObject({
   source: sourceSchema,
+  /** Where the clones are made; unset: on the source's host. Of a template only: its base goes there first. */
+  hostId: hostIdSchema.optional(),
   mode: z.enum(cloneModes),
   names: z
     .array(guestNameSchema)
@@ -242,6 +246,8 @@ export interface ClonePreview {
   modes: ModeChoice[];
   /** Made once before the clones, when a linked clone's source is a guest: its disks become an immutable base. */
   capture?: PlanView;
+  /** Goes before the clones when their host does not have the template's base. */
+  transfer?: PlanView;
   /** The plan of the first guest; the others differ only in names, UUIDs and MACs. */
   each: PlanView;
   count: number;
@@ -347,10 +353,25 @@ export interface OperationResult {
   base?: CapturedBase;
   /** ISO 8601: the point of the source that a refreshable clone holds now. */
   pointAt?: string;
+  transfer?: TransferOutcome;
   /** For verify, and for clones that were asked to verify themselves. */
   verified?: Verification;
   /** For clones, and whatever applies an identity again: what it was made to be, and what was found. No secret in it. */
   identity?: IdentityOutcome;
+}
+
+/** How a base came from other hosts. */
+export interface TransferOutcome {
+  /** Content that came over the network, bytes; before compression. */
+  receivedBytes: number;
+  /** Content that was here already. */
+  reusedBytes: number;
+  /** Names of the hosts that sent any of it. */
+  from: string[];
+  /** How often the connection broke and it went on. */
+  interruptions: number;
+  /** Ids of hosts whose copy turned out to be damaged. */
+  damaged: string[];
 }
 
 /** Bytes that a comparison counts differences in; what qcow2 allocates at once. */

@@ -31,7 +31,8 @@ export interface GuestRef {
 /** What to clone from, resolved from the database by the worker. */
 export type DriverSource =
   | { type: 'guest'; guest: GuestRef }
-  | { type: 'base'; label: string; base: CapturedBase };
+  /** `absent`: as another host has it; a transfer brings it here before the plan that needs it runs. */
+  | { type: 'base'; label: string; base: CapturedBase; absent?: true };
 
 /** One unit of work for one guest (or base), as a driver understands it. Pure JSON. */
 export type OperationRequest =
@@ -69,6 +70,17 @@ export type OperationRequest =
       generations?: Generations;
     }
   | { kind: 'remove-base'; label: string; base: CapturedBase }
+  /** Brings a base here. `base`: as its first source has it. `older`: bases that are here and may share blocks with it. */
+  | {
+      kind: 'transfer';
+      label: string;
+      base: CapturedBase;
+      sources: { hostId: string; name: string }[];
+      older: CapturedBase[];
+      /** The copy that is here is damaged. */
+      replace: boolean;
+      bytesPerSecond?: number;
+    }
   | { kind: 'verify'; guest: GuestRef; against: DriverSource; depth: VerifyDepth }
   /**
    * New disks on the base for the same guest, which is switched off for it and started again if it ran. `owned`: as for

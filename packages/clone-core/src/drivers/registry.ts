@@ -1,5 +1,6 @@
 /** The one place that names drivers. */
 import type { HypervisorKind } from '../contract.ts';
+import type { Peers } from '../disks/transfer/peers.ts';
 import type { Driver } from '../driver.ts';
 import { OffshootError } from '../errors.ts';
 import type { Shell } from '../shell/shell.ts';
@@ -14,6 +15,8 @@ export interface DriverConfig {
   store: string;
   /** What `hostFacts` says of the accelerator; proven elsewhere by booting. */
   accelerator?: 'kvm' | 'tcg';
+  /** How bases come from other hosts; unset: they don't. */
+  peers?: Peers;
   /** For `simulated` hosts. */
   simulated?: SimulatedConfig;
 }

@@ -97,12 +97,12 @@ interface Wish {
   signal?: AbortSignal;
 }
 
-function fetchTo(target: Host, bytes: number, wish: Wish): Promise<Fetched> {
+function fetchTo(target: Host, wish: Wish): Promise<Fetched> {
   const to = join(target.store, 'coming');
-  const incoming = target.receiving.begin(BASE, FILE, to, bytes);
+  const incoming = target.receiving.begin(BASE, FILE, to);
   const { digest, report = () => undefined, bytesPerSecond } = wish;
   return fetchFile(
-    { base: BASE, file: FILE, bytes, to, ...(digest === undefined ? {} : { digest }) },
+    { base: BASE, file: FILE, to, ...(digest === undefined ? {} : { digest }) },
     {
       sources: wish.from.map(({ name }) => ({ hostId: name, name })),
       connect: (source: Source, signal) => {
@@ -132,7 +132,7 @@ describe('a base goes from one host to another', () => {
   it('whole, each byte once', async () => {
     const content = randomBytes(9 * MIB + 12_345);
     await host(0).hold(content);
-    const fetched = await fetchTo(host(1), content.length, { from: [host(0)], digest: sha256(content) });
+    const fetched = await fetchTo(host(1), { from: [host(0)], digest: sha256(content) });
     expect(await arrived(host(1))).toBe(sha256(content));
     expect(fetched).toMatchObject({
       receivedBytes: content.length,
@@ -147,7 +147,7 @@ describe('a base goes from one host to another', () => {
     const content = randomBytes(40 * MIB);
     await host(0).hold(content);
     let cuts = 0;
-    const fetched = await fetchTo(host(1), content.length, {
+    const fetched = await fetchTo(host(1), {
       from: [host(0)],
       digest: sha256(content),
       report: (done) => {
@@ -168,7 +168,7 @@ describe('a base goes from one host to another', () => {
     const partial = Buffer.from(content.subarray(0, 12 * MIB));
     partial.fill(0, 3 * MIB, 3 * MIB + 65_536);
     await writeFile(join(host(1).store, 'coming'), partial);
-    const fetched = await fetchTo(host(1), content.length, { from: [host(0)], digest: sha256(content) });
+    const fetched = await fetchTo(host(1), { from: [host(0)], digest: sha256(content) });
     expect(await arrived(host(1))).toBe(sha256(content));
     expect(fetched.receivedBytes).toBe(8 * MIB + 65_536);
     expect(fetched.reusedBytes).toBe(12 * MIB - 65_536);
@@ -181,7 +181,7 @@ describe('a base goes from one host to another', () => {
     const content = Buffer.concat([old.subarray(16 * MIB), fresh, old.subarray(0, 16 * MIB)]);
     await host(0).hold(content);
     const older = await host(1).hold(old, 'cd'.repeat(32));
-    const fetched = await fetchTo(host(1), content.length, {
+    const fetched = await fetchTo(host(1), {
       from: [host(0)],
       digest: sha256(content),
       older: [older],
@@ -198,7 +198,7 @@ describe('a base goes from one host to another', () => {
     const file = await open(older, 'r+');
     await file.write(randomBytes(10), 0, 10, MIB + 100);
     await file.close();
-    const fetched = await fetchTo(host(1), old.length, {
+    const fetched = await fetchTo(host(1), {
       from: [host(0)],
       digest: sha256(old),
       older: [older],
@@ -215,13 +215,13 @@ describe('a chain', () => {
     let first: number | undefined;
     let middle = 0;
     const [one, two] = await Promise.all([
-      fetchTo(host(1), content.length, {
+      fetchTo(host(1), {
         from: [host(0)],
         digest: sha256(content),
         bytesPerSecond: 24 * MIB,
         report: (done) => (middle = done),
       }),
-      fetchTo(host(2), content.length, {
+      fetchTo(host(2), {
         from: [host(1), host(0)],
         digest: sha256(content),
         report: () => (first ??= middle),
@@ -238,7 +238,7 @@ describe('a chain', () => {
     const content = randomBytes(24 * MIB);
     await host(0).hold(content);
     const stop = new AbortController();
-    const middle = fetchTo(host(1), content.length, {
+    const middle = fetchTo(host(1), {
       from: [host(0)],
       bytesPerSecond: 16 * MIB,
       signal: stop.signal,
@@ -246,10 +246,10 @@ describe('a chain', () => {
         if (done > 8 * MIB) stop.abort(new OffshootError('cancelled', { publicMessage: 'Cancelled.' }));
       },
     });
-    const end = fetchTo(host(2), content.length, { from: [host(1), host(0)], digest: sha256(content) });
+    const end = fetchTo(host(2), { from: [host(1), host(0)], digest: sha256(content) });
     await expect(middle).rejects.toThrow('Cancelled');
     host(1)
-      .receiving.begin(BASE, FILE, join(host(1).store, 'coming'), content.length)
+      .receiving.begin(BASE, FILE, join(host(1).store, 'coming'))
       .fail();
     expect((await end).from).toEqual(['two', 'one']);
     expect(await arrived(host(2))).toBe(sha256(content));
@@ -267,7 +267,7 @@ describe('a damaged copy', () => {
     const content = randomBytes(12 * MIB);
     await host(0).hold(damage(content));
     await host(2).hold(content);
-    const fetched = await fetchTo(host(1), content.length, {
+    const fetched = await fetchTo(host(1), {
       from: [host(0), host(2)],
       digest: sha256(content),
     });
@@ -279,7 +279,7 @@ describe('a damaged copy', () => {
   it('that is the only one is refused by name', async () => {
     const content = randomBytes(2 * MIB + 5 * MIB);
     await host(0).hold(damage(content));
-    const failed = fetchTo(host(1), content.length, { from: [host(0)], digest: sha256(content) });
+    const failed = fetchTo(host(1), { from: [host(0)], digest: sha256(content) });
     await expect(failed).rejects.toMatchObject({ code: 'source-unreadable', context: { damaged: ['one'] } });
     await expect(failed).rejects.toThrow('damaged on one');
   });
@@ -290,7 +290,7 @@ describe('who may', () => {
     const content = randomBytes(MIB);
     await host(0).hold(content);
     host(1).key = await peerKey(join(scratch, 'stranger'));
-    await expect(fetchTo(host(1), content.length, { from: [host(0)] })).rejects.toMatchObject({
+    await expect(fetchTo(host(1), { from: [host(0)] })).rejects.toMatchObject({
       code: 'permission',
     });
   });
@@ -298,7 +298,7 @@ describe('who may', () => {
   it('a host that shows another key is told nothing', async () => {
     await host(0).hold(randomBytes(MIB));
     host(0).key = await peerKey(join(scratch, 'stranger'));
-    await expect(fetchTo(host(1), MIB, { from: [host(0)] })).rejects.toMatchObject({
+    await expect(fetchTo(host(1), { from: [host(0)] })).rejects.toMatchObject({
       code: 'host-key-mismatch',
     });
   });
@@ -335,6 +335,6 @@ it('keeps to a rate', async () => {
   const content = randomBytes(4 * MIB);
   await host(0).hold(content);
   const begun = performance.now();
-  await fetchTo(host(1), content.length, { from: [host(0)], bytesPerSecond: 4 * MIB });
+  await fetchTo(host(1), { from: [host(0)], bytesPerSecond: 4 * MIB });
   expect(performance.now() - begun).toBeGreaterThan(900);
 });

@@ -17,6 +17,7 @@ import {
   writeJson,
   type Failure,
   type Frame,
+  type Head,
 } from './frames.ts';
 import { hashOf, isZeroHash, KnownBlocks } from './known-blocks.ts';
 import { unpacked } from './packing.ts';
@@ -42,7 +43,6 @@ export interface Source {
 export interface FetchedFile {
   base: string;
   file: string;
-  bytes: number;
   /** sha256 that it must have, hex; undefined: taken as it comes. */
   digest?: string;
   /** Where it is written. */
@@ -58,7 +58,7 @@ export interface FetchParts {
   incoming: Incoming;
   /** Makes what was written durable. Throws when the work is not ours any more. */
   sync: (path: string) => Promise<void>;
-  report: (doneBytes: number, note: string) => void;
+  report: (doneBytes: number, totalBytes: number | undefined, note: string) => void;
   log: (line: string) => void;
   bytesPerSecond?: number;
   signal: AbortSignal;
@@ -66,6 +66,7 @@ export interface FetchParts {
 
 export interface Fetched {
   digest: string;
+  bytes: number;
   /** Content that came over the network, bytes; before compression. */
   receivedBytes: number;
   /** Content that was here already. */
@@ -98,6 +99,8 @@ const missing = (error: unknown): undefined => {
 };
 
 class Fetching {
+  /** As the senders say. */
+  private bytes = -1;
   private position = 0;
   private hash: Hash = createHash('sha256');
   private received = 0;
@@ -121,9 +124,7 @@ class Fetching {
 
   async lookThrough(paths: readonly string[]): Promise<void> {
     for (const path of paths)
-      await this.known.add(path, this.parts.signal, () =>
-        this.parts.report(this.position, 'looking at what is here already'),
-      );
+      await this.known.add(path, this.parts.signal, () => this.report('looking at what is here already'));
   }
 
   async run(): Promise<Fetched> {
@@ -132,10 +133,10 @@ class Fetching {
       const last = await this.fetchOnce();
       const digest = this.hash.digest('hex');
       if (wanted.digest === undefined || digest === wanted.digest) {
-        await this.file.truncate(wanted.bytes);
+        await this.file.truncate(this.bytes);
         await this.parts.sync(wanted.to);
-        const { received: receivedBytes, reused: reusedBytes, interruptions, damaged } = this;
-        return { digest, receivedBytes, reusedBytes, from: [...this.from], interruptions, damaged };
+        const { bytes, received: receivedBytes, reused: reusedBytes, interruptions, damaged } = this;
+        return { digest, bytes, receivedBytes, reusedBytes, from: [...this.from], interruptions, damaged };
       }
       // Either it changed on the way, or that host's own copy is not what it was: its hashes tell which.
       await this.beginAgain(last);
@@ -176,12 +177,16 @@ class Fetching {
           soonUntil = performance.now() + SOON_MS;
         }
         if (performance.now() - this.dataAt > PATIENCE_MS) throw error;
-        this.parts.report(this.position, `waiting for ${source.name}`);
+        this.report(`waiting for ${source.name}`);
         await sleep(AGAIN_MS, undefined, { signal }).catch(() => undefined);
       } finally {
         stream?.destroy();
       }
     }
+  }
+
+  private report(note: string): void {
+    this.parts.report(this.position, this.bytes < 0 ? undefined : this.bytes, note);
   }
 
   private usable(): Source[] {
@@ -211,7 +216,7 @@ class Fetching {
         if (frame.type === frames.end) break;
         await this.take(frame, source, stream, group);
       }
-      if (this.position < wanted.bytes) throw watch.reason ?? closed('it ended before the file did');
+      if (this.position < this.bytes) throw watch.reason ?? closed('it ended before the file did');
     } catch (thrown) {
       throw watch.reason ?? thrown;
     } finally {
@@ -223,7 +228,13 @@ class Fetching {
   private async take(frame: Frame, source: Source, stream: Duplex, group: Group): Promise<void> {
     const { type, body } = frame;
     if (type === frames.fail) throw failureOf((JSON.parse(body.toString('utf8')) as Failure).code, source);
-    if (type === frames.hashes) {
+    if (type === frames.head) {
+      const { bytes } = JSON.parse(body.toString('utf8')) as Head;
+      if (!Number.isSafeInteger(bytes) || bytes < 0) throw closed('it sends what can’t be read');
+      if (this.bytes >= 0 && bytes !== this.bytes) this.otherLength(source);
+      this.bytes = bytes;
+      this.parts.incoming.size(bytes);
+    } else if (type === frames.hashes) {
       // Blocks of the group before are all here: they come in the order in which they were asked for.
       await this.decide(body, stream, group);
     } else if (type === frames.data) {
@@ -233,8 +244,15 @@ class Fetching {
       this.received += content.length;
       if (group.open) await this.fill(group, offset, content);
       else await this.append(offset, content);
-      this.parts.report(this.position, `from ${source.name}`);
+      this.report(`from ${source.name}`);
     }
+  }
+
+  /** A copy of another length than the one before: one of the two is damaged, and the digest will tell which. */
+  private otherLength(source: Source): void {
+    if (this.position === 0) return;
+    this.damaged.push(source.hostId);
+    throw closed(`its file has another length than that of ${[...this.from].join(' and ')}`);
   }
 
   /** Which blocks of a group are here, and asks for the rest. */
@@ -246,7 +264,7 @@ class Fetching {
     const blocks: Slot[] = [];
     for (let at = 0; at < count; at++) {
       const offset = (start + at) * BLOCK;
-      const length = Math.min(BLOCK, this.wanted.bytes - offset);
+      const length = Math.min(BLOCK, this.bytes - offset);
       const hash = body.subarray(8 + at * 32, 8 + (at + 1) * 32);
       const content = isZeroHash(hash, length) ? Buffer.alloc(length) : await this.known.read(hash, length);
       if (!content) want.writeUInt8(1, 8 + at);
@@ -275,7 +293,7 @@ class Fetching {
   }
 
   private async append(offset: number, content: Buffer): Promise<void> {
-    if (offset !== this.position || offset + content.length > this.wanted.bytes)
+    if (offset !== this.position || offset + content.length > this.bytes)
       throw closed('it sends what was not asked for');
     await this.locally(async () => {
       for (let at = 0; at < content.length;) {
@@ -324,7 +342,7 @@ class Fetching {
     this.hash = createHash('sha256');
     this.synced = 0;
     this.reused = 0;
-    await this.file.truncate(this.wanted.bytes);
+    await this.file.truncate(this.bytes);
     await this.known.close();
     await this.lookThrough([this.wanted.to]);
   }

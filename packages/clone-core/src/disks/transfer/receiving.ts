@@ -12,6 +12,8 @@ export interface Held {
 
 /** One file under way. */
 export interface Incoming {
+  /** How long the file is; nothing of it is passed on before that is known. */
+  size(bytes: number): void;
   advance(position: number): void;
   /** Rejects whoever waits for more. */
   fail(): void;
@@ -23,29 +25,33 @@ export class Receiving {
   private readonly files = new Map<string, Underway>();
 
   /** Begins a file; a second beginning of the same one goes on where that is. */
-  begin(base: string, file: string, path: string, bytes: number): Incoming {
+  begin(base: string, file: string, path: string): Incoming {
     const key = `${base}/${file}`;
-    const underway = new Underway(path, bytes);
+    const underway = new Underway(path);
     this.files.get(key)?.fail();
     this.files.set(key, underway);
     const forget = (): void => {
       if (this.files.get(key) === underway) this.files.delete(key);
     };
     return {
+      size: (bytes) => {
+        underway.bytes = bytes;
+      },
       advance: (position) => underway.advance(position),
       fail: () => {
         forget();
         underway.fail();
       },
       done: () => {
-        underway.advance(bytes);
+        underway.advance(underway.bytes);
         forget();
       },
     };
   }
 
   find(base: string, file: string): Held | undefined {
-    return this.files.get(`${base}/${file}`);
+    const underway = this.files.get(`${base}/${file}`);
+    return underway && underway.bytes >= 0 ? underway : undefined;
   }
 }
 
@@ -54,10 +60,10 @@ class Underway implements Held {
   private failed = false;
   private waiting: (() => void)[] = [];
 
-  constructor(
-    readonly path: string,
-    readonly bytes: number,
-  ) {}
+  /** -1: not known yet. */
+  bytes = -1;
+
+  constructor(readonly path: string) {}
 
   async reach(offset: number): Promise<number> {
     while (this.position <= offset && this.position < this.bytes && !this.failed)

@@ -13,6 +13,7 @@ import { backupStep } from './steps/backup.ts';
 import { compareStep } from './steps/compare.ts';
 import { copyDiskStep, copyFileStep, copyTpmStep } from './steps/copy.ts';
 import { defineStep, undefineStep } from './steps/define.ts';
+import { fetchBaseStep } from './steps/fetch-base.ts';
 import { takeIdentityStep } from './steps/identity.ts';
 import { memoryPointStep } from './steps/memory-point.ts';
 import { overlayStep } from './steps/overlays.ts';
@@ -37,7 +38,15 @@ export function libvirtDriver(config: DriverConfig, shell: Shell): Driver<Libvir
   const accelerator = config.accelerator ?? 'tcg';
   const host = hostReader(shell, virsh, { store: config.store, accelerator });
   const jobs = turns();
-  const reader: Reader = { shell, virsh, host, definitions: known, store: config.store, accelerator };
+  const reader: Reader = {
+    shell,
+    virsh,
+    host,
+    definitions: known,
+    store: config.store,
+    accelerator,
+    takesBases: config.peers !== undefined,
+  };
   return {
     info: { kind: 'libvirt', simulated: false, capabilities },
     inspect: inspector(reader),
@@ -54,6 +63,7 @@ export function libvirtDriver(config: DriverConfig, shell: Shell): Driver<Libvir
       'copy-file': copyFileStep(shell),
       'copy-tpm': copyTpmStep(shell, virsh),
       'seal-base': sealStep(reader),
+      'fetch-base': fetchBaseStep(reader, config.peers),
       start: startStep(virsh),
       stop: stopStep(virsh),
       'remove-files': removeFilesStep(shell),

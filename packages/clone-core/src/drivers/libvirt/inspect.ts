@@ -14,6 +14,7 @@ import { inspectOwn } from './inspect-own.ts';
 import { inspectClone, inspectRefresh } from './inspect-refresh.ts';
 import { recordsOf } from './records.ts';
 import type { LibvirtFacts, SourceFacts } from './types.ts';
+import { readManifest } from './steps/manifest.ts';
 import type { Virsh } from './virsh.ts';
 
 export interface Reader {
@@ -23,6 +24,8 @@ export interface Reader {
   definitions: Definitions;
   store: string;
   accelerator: 'kvm' | 'tcg';
+  /** From other hosts. Left out: no. */
+  takesBases?: boolean;
 }
 
 type Specific = Omit<Partial<LibvirtFacts>, 'host' | 'at'>;
@@ -37,7 +40,9 @@ export function inspector(
   const sourceOf = (source: DriverSource, signal: AbortSignal): Promise<SourceFacts> =>
     source.type === 'guest'
       ? inspectGuest(reader, source.guest, signal)
-      : bases(source.base.digest, () => inspectBase(reader, source.label, source.base));
+      : source.absent
+        ? Promise.resolve(absentBase(source.base))
+        : bases(source.base.digest, () => inspectBase(reader, source.label, source.base));
   const specific = async (request: OperationRequest, signal: AbortSignal): Promise<Specific> => {
     switch (request.kind) {
       case 'clone':
@@ -81,6 +86,8 @@ export function inspector(
       }
       case 'refresh':
         return inspectRefresh(reader, request, signal);
+      case 'transfer':
+        return { transfer: await inspectTransfer(reader, request.base.digest) };
       case 'restore':
         return { clone: await inspectClone(reader, request.guest, request.generations, signal) };
       default:
@@ -114,6 +121,36 @@ export function inspector(
       takenMacs: [...(domains?.values() ?? [])].flatMap((domain) => domain.nics.map((nic) => nic.mac)).sort(),
       ...mine,
     };
+  };
+}
+
+async function inspectTransfer(
+  { shell, store, takesBases }: Reader,
+  digest: string,
+): Promise<NonNullable<LibvirtFacts['transfer']>> {
+  const manifest = await readManifest(shell, `${store}/bases/${digest.slice(0, 12)}`);
+  const here = manifest?.digest === digest;
+  return takesBases === true ? { here } : { here, obstacle: 'its worker is not set up to' };
+}
+
+/** What a base will be when it has come from the host that describes it: enough to show what a clone of it will take. */
+function absentBase(base: CapturedBase): SourceFacts {
+  return {
+    state: 'template',
+    definition: base.definition,
+    disks: base.disks.map(({ target, path, format, virtualBytes, allocatedBytes }) => ({
+      target,
+      path,
+      type: 'file' as const,
+      format,
+      virtualBytes,
+      allocatedBytes,
+      chain: [],
+      reflinkable: false,
+    })),
+    agentAnswers: false,
+    snapshots: [],
+    ...(base.memory ? { warm: true } : {}),
   };
 }
 

@@ -1,5 +1,5 @@
 /** Facts and steps of the libvirt driver: plain JSON, stored with the plan. */
-import type { BaseDisk, Verification, VerifyDepth } from '../../contract.ts';
+import type { BaseDisk, MemoryPoint, Verification, VerifyDepth } from '../../contract.ts';
 import type { Facts, GuestRef, Step } from '../../driver.ts';
 import type { ChainFile } from '../../disks/chain.ts';
 import type { ImageHead } from './save-image.ts';
@@ -89,6 +89,8 @@ export interface LibvirtFacts extends Facts {
   guest?: { uuid: string; name: string; state: DomainState; nvramPath?: string };
   /** For import. */
   image?: { path: string; format: string; virtualBytes: number; allocatedBytes: number; modifiedMs: number };
+  /** For transfer: whether the base is here already, and whole as far as anyone knows; why none can come. */
+  transfer?: { here: boolean; obstacle?: string };
   /** For import with UEFI: firmware files of the host. */
   firmware?: { code: string; vars: string };
   /** For refresh and restore. */
@@ -285,6 +287,29 @@ export interface SealStep extends Step {
   memory?: { file: string; memoryBytes: number; madeOn: string };
   bytes: number;
 }
+/** Takes a base from another host, checks it, and gives it its name. */
+export interface FetchBaseStep extends Step {
+  kind: 'fetch-base';
+  /** Tells this transfer's base from others of the same content. */
+  captureId: string;
+  digest: string;
+  definition: string;
+  /** Folder the files arrive in. */
+  from: string;
+  /** `<store>/bases`. */
+  into: string;
+  disks: (Omit<BaseDisk, 'path' | 'allocatedBytes'> & { file: string })[];
+  nvramFile?: string;
+  memory?: Omit<MemoryPoint, 'path'> & { file: string };
+  /** In order of preference. */
+  sources: { hostId: string; name: string }[];
+  /** Files here that may share blocks with it. */
+  older: string[];
+  /** What is here is known to be damaged: it gives its good blocks and goes. */
+  replace: boolean;
+  bytesPerSecond?: number;
+  bytes: number;
+}
 /** Makes the clone's disks and has it go on from the saved memory, with its network links down. */
 export interface ResumeMemoryStep extends Step {
   kind: 'resume-memory';
@@ -426,6 +451,7 @@ export type LibvirtStep =
   | CopyFileStep
   | CopyTpmStep
   | SealStep
+  | FetchBaseStep
   | StartStep
   | StopStep
   | RemoveFilesStep

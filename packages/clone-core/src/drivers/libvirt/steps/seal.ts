@@ -1,6 +1,4 @@
 /** Step: makes copied disks an immutable base, named by its content. */
-import { createHash } from 'node:crypto';
-import { z } from 'zod';
 import type { BaseDisk, CapturedBase } from '../../../contract.ts';
 import type { Progress, StepContext, StepHandler } from '../../../driver.ts';
 import { OffshootError } from '../../../errors.ts';
@@ -8,36 +6,10 @@ import type { Shell } from '../../../shell/shell.ts';
 import { refuseUsed, type Reader } from '../inspect.ts';
 import { readHead } from '../save-image.ts';
 import type { SealStep } from '../types.ts';
+import { baseDigest, readManifest, writeManifest, type Manifest } from './manifest.ts';
 import { removeEmpty } from './own-files.ts';
 import { reporting } from './reporting.ts';
 import { sha256 } from './sha256.ts';
-
-const diskSchema = z.object({
-  target: z.string(),
-  path: z.string(),
-  format: z.string(),
-  digest: z.string(),
-  virtualBytes: z.number(),
-  allocatedBytes: z.number(),
-});
-/** Kept beside the disks: which captures gave this content, so that a capture cut after its last effect finds itself. */
-const manifestSchema = z.object({
-  captureIds: z.array(z.string()),
-  digest: z.string(),
-  disks: z.array(diskSchema),
-  nvramPath: z.string().optional(),
-  memory: z
-    .object({
-      path: z.string(),
-      digest: z.string(),
-      bytes: z.number(),
-      memoryBytes: z.number(),
-      takenAt: z.string(),
-      madeOn: z.string(),
-    })
-    .optional(),
-});
-type Manifest = z.infer<typeof manifestSchema>;
 
 export function sealStep(
   reader: Pick<Reader, 'shell' | 'virsh' | 'definitions' | 'store'>,
@@ -57,31 +29,43 @@ export function sealStep(
       }),
     async undo(step, { signal }) {
       const unsealed = await removeUnsealed(shell, step, signal);
-      const sealed = await findSealed(shell, step);
-      if (!sealed) return unsealed ? 'deleted the copied disks' : undefined;
-      const folder = folderFor(step, sealed.digest);
-      const others = sealed.captureIds.filter((id) => id !== step.captureId);
-      if (others.length > 0) {
-        await writeManifest(shell, folder, { ...sealed, captureIds: others });
-        return undefined; // the same content was captured before: that base stays
-      }
-      await refuseUsed(
-        reader,
-        `base ${sealed.digest.slice(0, 12)}`,
-        sealed.disks.map((disk) => disk.path),
-        signal,
-      );
-      for (const disk of sealed.disks) await shell.remove(disk.path);
-      if (sealed.nvramPath !== undefined) await shell.remove(sealed.nvramPath);
-      if (sealed.memory) await shell.remove(sealed.memory.path);
-      await shell.remove(`${folder}/base.json`);
-      await removeEmpty(shell, folder, signal);
-      return `deleted the base ${sealed.digest.slice(0, 12)}`;
+      const removed = await removeSealed(reader, step, signal);
+      return removed ?? (unsealed ? 'deleted the copied disks' : undefined);
     },
   };
 }
 
-const folderFor = (step: SealStep, digest: string): string => `${step.into}/${digest.slice(0, 12)}`;
+/** Takes a base away that this capture or transfer made, unless another one made the same. Throws `in-use`. */
+export async function removeSealed(
+  reader: Pick<Reader, 'shell' | 'virsh' | 'definitions' | 'store'>,
+  step: Pick<SealStep, 'into' | 'captureId'>,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { shell } = reader;
+  const sealed = await findSealed(shell, step);
+  if (!sealed) return undefined;
+  const folder = folderFor(step, sealed.digest);
+  const others = sealed.captureIds.filter((id) => id !== step.captureId);
+  if (others.length > 0) {
+    await writeManifest(shell, folder, { ...sealed, captureIds: others });
+    return undefined; // the same content was captured before: that base stays
+  }
+  await refuseUsed(
+    reader,
+    `base ${sealed.digest.slice(0, 12)}`,
+    sealed.disks.map((disk) => disk.path),
+    signal,
+  );
+  for (const disk of sealed.disks) await shell.remove(disk.path);
+  if (sealed.nvramPath !== undefined) await shell.remove(sealed.nvramPath);
+  if (sealed.memory) await shell.remove(sealed.memory.path);
+  await shell.remove(`${folder}/base.json`);
+  await removeEmpty(shell, folder, signal);
+  return `deleted the base ${sealed.digest.slice(0, 12)}`;
+}
+
+const folderFor = (step: Pick<SealStep, 'into'>, digest: string): string =>
+  `${step.into}/${digest.slice(0, 12)}`;
 
 async function baseOf(
   shell: Shell,
@@ -139,17 +123,7 @@ async function seal(
       ? undefined
       : await sha256(shell, `${step.from}/${step.nvramFile}`, context.signal);
   const point = await memory;
-  const digest = createHash('sha256')
-    .update(
-      [
-        ...digests.map((disk) => `${disk.target} ${disk.digest}`),
-        ...(nvram === undefined ? [] : [`nvram ${nvram}`]),
-        ...(point === undefined ? [] : [`memory ${point.digest}`]),
-        // A version's definition is as immutable as its disks: another definition is another base.
-        `definition ${createHash('sha256').update(step.definition).digest('hex')}`,
-      ].join('\n'),
-    )
-    .digest('hex');
+  const digest = baseDigest({ disks: digests, nvram, memory: point?.digest, definition: step.definition });
   const folder = folderFor(step, digest);
   const manifest: Manifest = {
     captureIds: [step.captureId],
@@ -220,7 +194,10 @@ async function removeUnsealed(shell: Shell, step: SealStep, signal: AbortSignal)
   return true;
 }
 
-async function findSealed(shell: Shell, step: SealStep): Promise<Manifest | undefined> {
+async function findSealed(
+  shell: Shell,
+  step: Pick<SealStep, 'into' | 'captureId'>,
+): Promise<Manifest | undefined> {
   if ((await shell.stat(step.into))?.type !== 'directory') return undefined;
   for (const name of await shell.list(step.into)) {
     if (name.startsWith('.')) continue;
@@ -229,11 +206,3 @@ async function findSealed(shell: Shell, step: SealStep): Promise<Manifest | unde
   }
   return undefined;
 }
-
-async function readManifest(shell: Shell, folder: string): Promise<Manifest | undefined> {
-  const text = await shell.readText(`${folder}/base.json`);
-  return text === undefined ? undefined : manifestSchema.parse(JSON.parse(text));
-}
-
-const writeManifest = (shell: Shell, folder: string, manifest: Manifest): Promise<void> =>
-  shell.writeFile(`${folder}/base.json`, JSON.stringify(manifest, null, 2), 0o644);
