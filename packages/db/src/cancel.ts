@@ -1,5 +1,5 @@
 /** Cancelling, and asking again for what ended without being finished. */
-import { isEnded, type OperationState } from '@offshoot/clone-core/contract';
+import { isEnded, type OperationState, type Source } from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import { ask, type Asked } from './ask.ts';
 import type { Db } from './client.ts';
@@ -9,11 +9,13 @@ import { appendEvents } from './events.ts';
 import { makeGuestOperation, makeImport, makeRemoveBase } from './guest-requests.ts';
 import { makeRefresh } from './refresh-request.ts';
 import { transaction, type Tx } from './transaction.ts';
+import { makeTransfers } from './transfer.ts';
 import { storedRequestSchema, type BatchResult, type StoredRequest } from './types.ts';
 
 interface Found {
   id: string;
   state: OperationState;
+  hostId: string;
   request: StoredRequest;
   guestId: string | null;
 }
@@ -22,9 +24,12 @@ async function find(tx: Tx, operationId: string, lock: '' | 'FOR NO KEY UPDATE')
   const { rows } = await tx.query<{
     id: string;
     state: OperationState;
+    hostId: string;
     request: unknown;
     guestId: string | null;
-  }>(`SELECT "id", "state", "request", "guestId" FROM "operation" WHERE "id" = $1 ${lock}`, [operationId]);
+  }>(`SELECT "id", "state", "hostId", "request", "guestId" FROM "operation" WHERE "id" = $1 ${lock}`, [
+    operationId,
+  ]);
   const row = rows[0];
   if (!row)
     throw new OffshootError('not-found', {
@@ -85,7 +90,13 @@ async function makeAgain(tx: Tx, userId: string | null, found: Found): ReturnTyp
       return makeClones(
         tx,
         userId,
-        { source: request.source, mode: request.mode, names: [request.name], options: request.options },
+        {
+          source: request.source,
+          mode: request.mode,
+          names: [request.name],
+          options: request.options,
+          ...elsewhere(request.source, found.hostId),
+        },
         agreed,
         [request.index],
       );
@@ -93,6 +104,7 @@ async function makeAgain(tx: Tx, userId: string | null, found: Found): ReturnTyp
       return { events: [], ...(await makeImport(tx, request)) };
     case 'remove-base':
       return { events: [], ...(await makeRemoveBase(tx, request.baseId)) };
+    case 'transfer':
     case 'capture': {
       const followers = await followersOf(tx, found.id);
       const first = followers[0];
@@ -105,10 +117,13 @@ async function makeAgain(tx: Tx, userId: string | null, found: Found): ReturnTyp
             mode: first.mode,
             options: first.options,
             names: followers.map((follower) => follower.name),
+            ...elsewhere(first.source, found.hostId),
           },
           agreed,
           followers.map((follower) => follower.index),
         );
+      if (request.kind === 'transfer')
+        return { events: [], operations: await makeTransfers(tx, request, [found.hostId]) };
       return { events: [], ...(await makeGuestOperation(tx, request.guestId, request)) };
     }
     case 'refresh':
@@ -120,6 +135,10 @@ async function makeAgain(tx: Tx, userId: string | null, found: Found): ReturnTyp
     }
   }
 }
+
+/** Clones of a template are made again on the same host. */
+const elsewhere = (source: Source, hostId: string): { hostId?: string } =>
+  source.type === 'template' ? { hostId } : {};
 
 const guestGone = (): OffshootError =>
   new OffshootError('not-found', {

@@ -46,7 +46,7 @@ export async function recordBase(
     `INSERT INTO "base" ("id", "hostId", "digest", "definition", "disks", "nvramPath", "virtualBytes", "allocatedBytes", "memory", "inside")
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
      ON CONFLICT ("hostId", "digest") DO UPDATE SET "definition" = EXCLUDED."definition", "disks" = EXCLUDED."disks",
-       "nvramPath" = EXCLUDED."nvramPath", "memory" = EXCLUDED."memory", "inside" = COALESCE(EXCLUDED."inside", "base"."inside") RETURNING "id"`,
+       "nvramPath" = EXCLUDED."nvramPath", "memory" = EXCLUDED."memory", "damagedAt" = NULL, "inside" = COALESCE(EXCLUDED."inside", "base"."inside") RETURNING "id"`,
     [
       newId(),
       hostId,
@@ -82,8 +82,18 @@ async function addVersion(tx: Tx, baseId: string, entry: CatalogEntry): Promise<
   );
 }
 
-/** Forgets a base whose files are gone, the versions made of it, and templates left without a version. */
+/**
+ * Forgets a base whose files are gone. Versions made of it then point to another host's copy; without one they go, and
+ * templates left without a version.
+ */
 export async function removeBase(tx: Tx, baseId: string): Promise<void> {
+  await tx.query(
+    `UPDATE "template_version" v SET "baseId" = o."id" FROM (
+       SELECT o."id" FROM "base" b JOIN "base" o ON o."digest" = b."digest" AND o."id" <> b."id" WHERE b."id" = $1
+       ORDER BY o."damagedAt" IS NOT NULL, o."createdAt", o."id" LIMIT 1) o
+     WHERE v."baseId" = $1`,
+    [baseId],
+  );
   const { rows } = await tx.query<{ templateId: string }>(
     'DELETE FROM "template_version" WHERE "baseId" = $1 RETURNING "templateId"',
     [baseId],

@@ -23,7 +23,7 @@ import { storedRequestSchema, type StoredRequest } from './types.ts';
  * Making a base and removing one exclude each other on a host: content that is captured again joins the base that holds
  * it, which must not be on its way out. Whoever comes second waits; the reconciler rings again.
  */
-const MAKES_BASE = `'capture', 'import'`;
+const MAKES_BASE = `'capture', 'import', 'transfer'`;
 const excludes = (kinds: string, others: string): string =>
   `(o."kind" IN (${kinds}) AND EXISTS (SELECT 1 FROM "operation" c WHERE c."state" IN ('running', 'undoing')
      AND c."hostId" = o."hostId" AND c."kind" IN (${others})))`;

@@ -5,6 +5,7 @@ import { ask, inventoryEvent, type Asked, type NewOperation } from './ask.ts';
 import type { Db } from './client.ts';
 import { lockGuest, refuseIfBusy } from './guest-lock.ts';
 import { newId, type Tx } from './transaction.ts';
+import { makeTransfers, needHosts, underwayTo } from './transfer.ts';
 import { needsBase, type BatchResult } from './types.ts';
 
 interface ResolvedSource {
@@ -13,8 +14,12 @@ interface ResolvedSource {
   label: string;
   guestId: string | null;
   templateVersionId: string | null;
-  /** Base that linked clones stand on, when it exists already. */
+  /** Base that linked clones stand on, when it is there already. */
   baseId: string | null;
+  /** Brings the base to the host first. */
+  transfer?: NewOperation;
+  /** A transfer that someone else asked for does. */
+  waitsFor?: string;
 }
 
 /**
@@ -59,21 +64,24 @@ export async function makeClones(
   const source =
     request.source.type === 'guest'
       ? await guestSource(tx, request)
-      : await templateSource(tx, request.source.versionId);
+      : await templateSource(tx, request.source.versionId, request.hostId);
   const guestIds = await reserve(tx, userId, request, source);
+  if (source.transfer) source.transfer = { ...source.transfer, agreedFingerprint };
   const capture =
     needsBase(request.mode) && source.guestId !== null
       ? captureFirst(source, source.guestId, request.mode, agreedFingerprint)
       : undefined;
+  const first = capture ?? source.transfer;
+  const waitsFor = first?.id ?? source.waitsFor;
   const clones = request.names.map((name, index): NewOperation => ({
     id: newId(),
     kind: 'clone',
-    state: capture ? 'waiting' : 'queued',
+    state: waitsFor === undefined ? 'queued' : 'waiting',
     hostId: source.hostId,
     lane: request.mode === 'full' ? 'bulk' : 'interactive',
     guestId: guestIds[index] ?? null,
     title: name,
-    afterId: capture?.id ?? null,
+    afterId: waitsFor ?? null,
     request: {
       kind: 'clone',
       source: request.source,
@@ -82,11 +90,11 @@ export async function makeClones(
       options: request.options,
       index: places?.[index] ?? index,
     },
-    // With a capture the agreement is about what the capture will find; its clones follow from it.
-    agreedFingerprint: capture ? null : agreedFingerprint,
+    // With a capture or a transfer the agreement is about what that will find; its clones follow from it.
+    agreedFingerprint: waitsFor === undefined ? agreedFingerprint : null,
   }));
   return {
-    operations: capture ? [capture, ...clones] : clones,
+    operations: first ? [first, ...clones] : clones,
     events: [inventoryEvent(source.hostId, guestIds)],
   };
 }
@@ -126,6 +134,12 @@ async function guestSource(tx: Tx, request: CloneRequest): Promise<ResolvedSourc
       field: 'source.id',
     });
   }
+  if (request.hostId !== undefined && request.hostId !== guest.hostId)
+    throw new OffshootError('unavailable-mode', {
+      publicMessage: `“${guest.name}” is on another host, and a guest can be cloned on its own host only.`,
+      remedy: 'Make a template of it: that can be cloned on any host.',
+      field: 'hostId',
+    });
   await refuseIfBusy(tx, guest, { alsoAsSource: needsBase(request.mode) });
   return {
     hostId: guest.hostId,
@@ -136,14 +150,26 @@ async function guestSource(tx: Tx, request: CloneRequest): Promise<ResolvedSourc
   };
 }
 
-async function templateSource(tx: Tx, versionId: string): Promise<ResolvedSource> {
-  const { rows } = await tx.query<{ baseId: string; hostId: string; label: string; removing: boolean }>(
-    `SELECT b."id" AS "baseId", b."hostId", t."name" || ' v' || v."number" AS label,
-       EXISTS (SELECT 1 FROM "operation" o WHERE o."kind" = 'remove-base' AND o."request" ->> 'baseId' = b."id"::text
-         AND o."state" IN ('waiting', 'queued', 'running', 'undoing')) AS removing
+async function templateSource(
+  tx: Tx,
+  versionId: string,
+  wanted: string | undefined,
+): Promise<ResolvedSource> {
+  const { rows } = await tx.query<{
+    baseId: string;
+    hostId: string;
+    digest: string;
+    label: string;
+    damaged: boolean;
+    removing: boolean;
+  }>(
+    `SELECT o."id" AS "baseId", o."hostId", o."digest", t."name" || ' v' || v."number" AS label, o."damagedAt" IS NOT NULL AS damaged,
+       EXISTS (SELECT 1 FROM "operation" r WHERE r."kind" = 'remove-base' AND r."request" ->> 'baseId' = o."id"::text
+         AND r."state" IN ('waiting', 'queued', 'running', 'undoing')) AS removing
      FROM "template_version" v JOIN "base" b ON b."id" = v."baseId" JOIN "template" t ON t."id" = v."templateId"
-     WHERE v."id" = $1 FOR SHARE OF b`,
-    [versionId],
+       JOIN "base" o ON o."digest" = b."digest"
+     WHERE v."id" = $1 ORDER BY o."hostId" = $2 DESC, o."damagedAt" IS NOT NULL, o."id" = b."id" DESC LIMIT 1 FOR SHARE OF o`,
+    [versionId, wanted ?? ''],
   );
   const row = rows[0];
   if (!row || row.removing) {
@@ -155,13 +181,15 @@ async function templateSource(tx: Tx, versionId: string): Promise<ResolvedSource
       field: 'source.versionId',
     });
   }
-  return {
-    hostId: row.hostId,
-    label: row.label,
-    guestId: null,
-    templateVersionId: versionId,
-    baseId: row.baseId,
-  };
+  const { label, digest } = row;
+  const hostId = wanted ?? row.hostId;
+  const source = { hostId, label, guestId: null, templateVersionId: versionId };
+  if (row.hostId === hostId && !row.damaged) return { ...source, baseId: row.baseId };
+  await needHosts(tx, [hostId]);
+  const [transfer] = await makeTransfers(tx, { digest, label }, [hostId]);
+  if (transfer) return { ...source, baseId: null, transfer };
+  const underway = (await underwayTo(tx, digest)).get(hostId);
+  return { ...source, baseId: null, ...(underway === undefined ? {} : { waitsFor: underway }) };
 }
 
 /** One guest row per name, state `creating`; the unique index on (host, name) decides between two who want the same. */

@@ -12,9 +12,11 @@ const AGAIN_AFTER_MINUTES = 60;
 /** One that failed for the moment (the host did not answer), minutes. */
 const RETRY_AFTER_MINUTES = 1;
 
-/** No template version is made of it and no guest's disks are overlays on it. */
-const UNUSED = `NOT EXISTS (SELECT 1 FROM "template_version" v WHERE v."baseId" = b."id")
-  AND NOT EXISTS (SELECT 1 FROM "guest" g WHERE g."baseId" = b."id")`;
+/** No template version is made of this content, no guest's disks are overlays on it, and no host is getting it. */
+const UNUSED = `NOT EXISTS (SELECT 1 FROM "template_version" v JOIN "base" vb ON vb."id" = v."baseId" WHERE vb."digest" = b."digest")
+  AND NOT EXISTS (SELECT 1 FROM "guest" g WHERE g."baseId" = b."id")
+  AND NOT EXISTS (SELECT 1 FROM "operation" t WHERE t."kind" = 'transfer' AND t."request" ->> 'digest' = b."digest"
+    AND t."state" IN ('waiting', 'queued', 'running', 'undoing'))`;
 
 /**
  * Asks for the removal of every base of the host that no template shows and nothing stands on, once each. Inside the

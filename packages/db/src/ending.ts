@@ -92,7 +92,7 @@ function followerEnding(row: EndedRow, ending: Ending): Ending {
     error: {
       code: ending.error?.code ?? 'internal',
       message:
-        `“${row.title}” could not be captured, so this clone was not begun. ${ending.error?.message ?? ''}`.trim(),
+        `“${row.title}” could not be ${row.kind === 'transfer' ? 'brought to this host' : 'captured'}, so this clone was not begun. ${ending.error?.message ?? ''}`.trim(),
       ...(ending.error?.remedy === undefined ? {} : { remedy: ending.error.remedy }),
       retryable: ending.error?.retryable ?? false,
     },

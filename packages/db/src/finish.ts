@@ -20,6 +20,7 @@ import { appendEvents, type NewEvent } from './events.ts';
 import { withConsistencyOfBase } from './inherited.ts';
 import { storable } from './storable.ts';
 import { persistently, transaction, type Patience, type Tx } from './transaction.ts';
+import { quarantine, shareWhatIsKnown } from './transfer.ts';
 import type { JobRef } from './types.ts';
 
 interface FinishedRow extends EndedRow {
@@ -63,13 +64,37 @@ async function record(tx: Tx, held: Claim, reported: Outcome): Promise<JobRef[]>
       ? await applyFinished(tx, held, row, outcome.result)
       : await applyUndone(tx, row, outcome.state, error);
   const collected = mayFreeBase(row, outcome) ? await collectBases(tx, row.hostId) : { jobs: [], events: [] };
-  await appendEvents(tx, [stateEvent(row, outcome, result, error), ...after.events, ...collected.events]);
-  return [...after.jobs, ...collected.jobs];
+  const healing = await quarantineFound(tx, held, row, result);
+  await appendEvents(tx, [
+    stateEvent(row, outcome, result, error),
+    ...after.events,
+    ...collected.events,
+    ...healing.events,
+  ]);
+  return [...after.jobs, ...collected.jobs, ...healing.jobs];
+}
+
+/** A transfer, or a comparison with its base, found copies of a base that are damaged. */
+async function quarantineFound(
+  tx: Tx,
+  held: Claim,
+  row: FinishedRow,
+  result: OperationResult | undefined,
+): Promise<{ jobs: JobRef[]; events: NewEvent[] }> {
+  const damaged = result?.transfer?.damaged ?? [];
+  if (held.request.kind === 'transfer' && damaged.length > 0)
+    return quarantine(tx, held.request.digest, damaged);
+  if (result?.verified?.baseIntact !== false || row.guestId === null) return { jobs: [], events: [] };
+  const { rows } = await tx.query<{ digest: string }>(
+    'SELECT b."digest" FROM "guest" g JOIN "base" b ON b."id" = g."baseId" WHERE g."id" = $1',
+    [row.guestId],
+  );
+  return rows[0] ? quarantine(tx, rows[0].digest, [row.hostId]) : { jobs: [], events: [] };
 }
 
 /** A guest went, or a base was made that nothing came to stand on. */
 const mayFreeBase = (row: FinishedRow, outcome: Outcome): boolean =>
-  outcome.state !== 'finished' || ['delete', 'capture', 'promote'].includes(row.kind);
+  outcome.state !== 'finished' || ['delete', 'capture', 'promote', 'transfer'].includes(row.kind);
 
 /** The commit of an earlier attempt may have gone through without its answer. */
 async function recordedBefore(tx: Tx, held: Claim, outcome: Outcome): Promise<JobRef[]> {
@@ -125,6 +150,13 @@ async function applyFinished(tx: Tx, held: Claim, row: FinishedRow, result: Oper
     case 'import':
       baseId = await keepBase(tx, held, row, result.base);
       if (baseId !== null) kept = await keepFromRemoval(tx, row.hostId, baseId);
+      break;
+    case 'transfer':
+      baseId = result.base ? await recordBase(tx, row.hostId, result.base) : null;
+      if (baseId !== null) {
+        await shareWhatIsKnown(tx, baseId);
+        kept = await keepFromRemoval(tx, row.hostId, baseId);
+      }
       break;
     case 'refresh':
     case 'restore':

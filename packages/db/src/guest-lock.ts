@@ -52,6 +52,7 @@ const doing: Record<OperationKind, string> = {
   revert: 'is being put back to a snapshot',
   'remove-snapshot': 'is losing a snapshot',
   promote: 'is being detached from its base',
+  transfer: 'is being brought from another host',
 };
 
 /**

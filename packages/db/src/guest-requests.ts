@@ -313,11 +313,24 @@ export async function makeImport(tx: Tx, request: Extract<StoredRequest, { kind:
   };
 }
 
-/** Removes a base, and the template versions made of it. Throws `in-use` naming who stands on it. */
-export function requestRemoveBase(db: Db, asked: Asked & { baseId: string }): Promise<BatchResult> {
-  return ask(db, asked, { kind: 'remove-base', baseId: asked.baseId }, (tx) =>
-    makeRemoveBase(tx, asked.baseId),
-  );
+/**
+ * Removes a base on every host that has it, and the template versions made of it; with `onlyHere` that one copy. Throws
+ * `in-use` naming who stands on it.
+ */
+export function requestRemoveBase(
+  db: Db,
+  asked: Asked & { baseId: string; onlyHere?: boolean },
+): Promise<BatchResult> {
+  const { baseId, onlyHere = false } = asked;
+  return ask(db, asked, { kind: 'remove-base', baseId, ...(onlyHere ? { onlyHere } : {}) }, async (tx) => {
+    const { rows } = await tx.query<{ id: string }>(
+      `SELECT o."id" FROM "base" b JOIN "base" o ON o."digest" = b."digest" WHERE b."id" = $1 AND o."id" <> $1 AND NOT $2 ORDER BY 1`,
+      [baseId, onlyHere],
+    );
+    const made = [await makeRemoveBase(tx, baseId)];
+    for (const { id } of rows) made.push(await makeRemoveBase(tx, id));
+    return { operations: made.flatMap(({ operations }) => operations) };
+  });
 }
 
 export async function makeRemoveBase(tx: Tx, baseId: string): Made {
@@ -333,6 +346,17 @@ export async function makeRemoveBase(tx: Tx, baseId: string): Made {
       field: 'baseId',
     });
   refuseIfStoodOn(await standingOn(tx, baseId));
+  const { rows: going } = await tx.query<{ name: string }>(
+    `SELECT h."name" FROM "operation" o JOIN "host" h ON h."id" = o."hostId" WHERE o."kind" = 'transfer'
+       AND o."request" ->> 'digest' = $1 AND o."state" IN ('waiting', 'queued', 'running') ORDER BY 1`,
+    [base.digest],
+  );
+  if (going.length > 0)
+    throw new OffshootError('in-use', {
+      publicMessage: `It is being brought to ${going.map(({ name }) => name).join(', ')} just now.`,
+      remedy: 'Wait for that to end, or cancel it.',
+      retryable: true,
+    });
   const removing = await tx.query(
     `SELECT 1 FROM "operation" WHERE "kind" = 'remove-base' AND "request" ->> 'baseId' = $1
        AND "state" IN ('waiting', 'queued', 'running', 'undoing')`,

@@ -16,7 +16,7 @@ export async function withConsistencyOfBase(
   if (request.kind !== 'clone') return result;
   const { rows } = await tx.query<{ consistency: Consistency | null; note: string | null }>(
     `SELECT o."result" ->> 'consistency' AS consistency, o."result" ->> 'consistencyNote' AS note
-     FROM "base" b JOIN "operation" o ON o."hostId" = b."hostId" AND o."kind" IN ('capture', 'import')
+     FROM "base" b JOIN "operation" o ON o."kind" IN ('capture', 'import')
        AND o."state" = 'finished' AND o."result" -> 'base' ->> 'digest' = b."digest"
      WHERE b."id" = COALESCE((SELECT v."baseId" FROM "template_version" v WHERE v."id" = $1),
        (SELECT g."baseId" FROM "guest" g WHERE g."id" = $2 AND g."mode" = 'linked'))

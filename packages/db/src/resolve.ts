@@ -8,19 +8,20 @@ import { counterpartOf, type Counterpart } from './counterpart.ts';
 import type { Db } from './client.ts';
 import { refuseIfStoodOn, standingOn } from './guest-requests.ts';
 import { persistently } from './transaction.ts';
+import { resolveTransfer } from './transfer.ts';
 import { needsBase } from './types.ts';
 
 /** The driver's request for a claimed operation. Throws `source-missing` or `not-found` when rows are gone. */
 export function resolveRequest(
   db: Db,
-  held: Pick<Claim, 'request' | 'guestId' | 'title'>,
+  held: Pick<Claim, 'request' | 'guestId' | 'title'> & { hostId?: string },
 ): Promise<OperationRequest> {
   return persistently(() => resolve(db, held));
 }
 
 async function resolve(
   db: Db,
-  held: Pick<Claim, 'request' | 'guestId' | 'title'>,
+  held: Pick<Claim, 'request' | 'guestId' | 'title'> & { hostId?: string },
 ): Promise<OperationRequest> {
   const { request } = held;
   switch (request.kind) {
@@ -30,7 +31,7 @@ async function resolve(
         source:
           request.source.type === 'guest' && needsBase(request.mode)
             ? await frozenSource(db, held.guestId)
-            : await resolveSource(db, request.source),
+            : await resolveSource(db, request.source, await hostOf(db, held.guestId)),
         mode: request.mode,
         name: request.name,
         options: request.options,
@@ -113,6 +114,8 @@ async function resolve(
         });
       return { kind: 'restore', guest, generations, to: request.to };
     }
+    case 'transfer':
+      return resolveTransfer(db, held.hostId ?? '', request);
     case 'verify':
       return {
         kind: 'verify',
@@ -127,12 +130,23 @@ async function resolve(
   }
 }
 
-/** What a preview or a full clone reads from: the guest itself, or a template version's base. */
-export async function resolveSource(db: Db, source: CloneRequest['source']): Promise<DriverSource> {
+/**
+ * What a preview or a full clone reads from: the guest itself, or a template version's base, as that host has it. On a
+ * host without it (or with a damaged copy) it is `absent`, as another one has it. No host: the first that has it.
+ */
+export async function resolveSource(
+  db: Db,
+  source: CloneRequest['source'],
+  hostId?: string,
+): Promise<DriverSource> {
   if (source.type === 'guest') return { type: 'guest', guest: await guestRef(db, source.id) };
-  const { rows } = await db.pool.query<{ baseId: string; label: string }>(
-    `SELECT v."baseId", t."name" || ' v' || v."number" AS label FROM "template_version" v JOIN "template" t ON t."id" = v."templateId" WHERE v."id" = $1`,
-    [source.versionId],
+  const { rows } = await db.pool.query<{ baseId: string; label: string; here: boolean }>(
+    `SELECT o."id" AS "baseId", t."name" || ' v' || v."number" AS label,
+       $2::text IS NULL OR o."hostId" = $2 AND o."damagedAt" IS NULL AS here
+     FROM "template_version" v JOIN "template" t ON t."id" = v."templateId" JOIN "base" b ON b."id" = v."baseId"
+       JOIN "base" o ON o."digest" = b."digest"
+     WHERE v."id" = $1 ORDER BY 3 DESC, o."damagedAt" IS NOT NULL, o."id" = b."id" DESC LIMIT 1`,
+    [source.versionId, hostId ?? null],
   );
   const row = rows[0];
   if (!row) {
@@ -142,7 +156,15 @@ export async function resolveSource(db: Db, source: CloneRequest['source']): Pro
       field: 'source.versionId',
     });
   }
-  return { type: 'base', label: row.label, base: await baseById(db, row.baseId) };
+  const base = await baseById(db, row.baseId);
+  return { type: 'base', label: row.label, base, ...(row.here ? {} : { absent: true }) };
+}
+
+async function hostOf(db: Db, guestId: string | null): Promise<string | undefined> {
+  const { rows } = await db.pool.query<{ hostId: string }>('SELECT "hostId" FROM "guest" WHERE "id" = $1', [
+    guestId,
+  ]);
+  return rows[0]?.hostId;
 }
 
 /** What a guest was cloned from, and what belongs to it. The source is left out when it is gone or elsewhere. */
@@ -191,7 +213,7 @@ async function counterpartSource(db: Db, guestId: string | null): Promise<Driver
     case 'guest':
       return { type: 'guest', guest: await guestRef(db, counterpart.id) };
     case 'template':
-      return resolveSource(db, { type: 'template', versionId: counterpart.id });
+      return resolveSource(db, { type: 'template', versionId: counterpart.id }, await hostOf(db, guestId));
     case 'base':
       return {
         type: 'base',

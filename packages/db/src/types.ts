@@ -66,6 +66,16 @@ export const storedRequestSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('revert'), name: snapshotNameSchema }),
   z.strictObject({ kind: z.literal('remove-snapshot'), name: snapshotNameSchema }),
   z.strictObject({ kind: z.literal('promote') }),
+  z.strictObject({
+    kind: z.literal('transfer'),
+    digest: z.string(),
+    label: z.string(),
+    /** Ids of hosts, in order of preference; some may only be getting it themselves. */
+    sources: z.array(z.string()),
+    /** The host's own copy is damaged. */
+    replace: z.boolean(),
+    bytesPerSecond: z.int().min(1).optional(),
+  }),
 ]);
 export type StoredRequest = z.infer<typeof storedRequestSchema>;
 
