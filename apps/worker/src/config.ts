@@ -58,9 +58,23 @@ const schema = z
       .optional(),
     /** What the web sealed secrets for guests with; unset: such a secret can’t be read here. */
     OFFSHOOT_SEAL_SECRET: z.string().min(32, 'OFFSHOOT_SEAL_SECRET has at least 32 characters.').optional(),
+    /** Address at which other hosts' workers reach this one, to give each other bases. Unset: it neither gives nor takes any. */
+    OFFSHOOT_PEER_ADDRESS: z
+      .string()
+      .regex(/^[A-Za-z0-9.:-]+$/, 'OFFSHOOT_PEER_ADDRESS is a name or an address of this host.')
+      .optional(),
+    OFFSHOOT_PEER_PORT: z.coerce.number().int().min(0).max(65_535).default(7464),
     OFFSHOOT_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   })
   .superRefine((env, context) => {
+    if (env.OFFSHOOT_SSH !== undefined && env.OFFSHOOT_PEER_ADDRESS !== undefined) {
+      context.addIssue({
+        code: 'custom',
+        path: ['OFFSHOOT_PEER_ADDRESS'],
+        message:
+          'OFFSHOOT_PEER_ADDRESS is for a worker on the host itself: bases do not go through a worker elsewhere.',
+      });
+    }
     if (env.OFFSHOOT_SSH !== undefined && env.OFFSHOOT_SSH_HOST_KEY === undefined) {
       context.addIssue({
         code: 'custom',

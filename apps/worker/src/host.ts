@@ -4,31 +4,39 @@ import type { AnyDriver } from '@offshoot/clone-core/drivers';
 import { makeDriver } from '@offshoot/clone-core/drivers';
 import type { Shell } from '@offshoot/clone-core/shell';
 import { localShell } from '@offshoot/clone-core/shell/local';
+import type { Db } from '@offshoot/db/client';
 import type { WorkerConfig } from './config.ts';
+import { hostPeers, type HostPeers } from './peers.ts';
 import { fenced } from './tenure.ts';
 
 export interface ServedHost {
+  peers: HostPeers | undefined;
   id: string;
   driver: AnyDriver;
   shell: Shell;
 }
 
 /** Opens the shell and the driver. Over SSH nothing is dialled before the first command. */
-export async function openHost(config: WorkerConfig): Promise<ServedHost> {
+export async function openHost(config: WorkerConfig, db: Db): Promise<ServedHost> {
   const shell = fenced(
     config.OFFSHOOT_SSH === undefined ? localShell() : await overSsh(config.OFFSHOOT_SSH, config),
   );
+  const peers =
+    config.OFFSHOOT_PEER_ADDRESS === undefined || config.OFFSHOOT_HOST_KIND === 'simulated'
+      ? undefined
+      : await hostPeers(config, db);
   const driver = makeDriver(
     {
       kind: config.OFFSHOOT_HOST_KIND,
       uri: config.OFFSHOOT_LIBVIRT_URI,
       store: config.OFFSHOOT_STORE,
       accelerator: config.OFFSHOOT_ACCELERATOR,
+      ...(peers === undefined ? {} : { peers }),
       ...(config.OFFSHOOT_SIMULATED === undefined ? {} : { simulated: config.OFFSHOOT_SIMULATED }),
     },
     shell,
   );
-  return { id: config.OFFSHOOT_HOST_ID, driver, shell };
+  return { id: config.OFFSHOOT_HOST_ID, driver, shell, peers };
 }
 
 async function overSsh(target: string, config: WorkerConfig): Promise<Shell> {

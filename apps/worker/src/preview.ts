@@ -14,7 +14,7 @@ import type { DriverSource, Facts, OperationRequest, Plan } from '@offshoot/clon
 import { OffshootError } from '@offshoot/clone-core/errors';
 import type { AnyDriver } from '@offshoot/clone-core/drivers';
 import type { Db } from '@offshoot/db/client';
-import { resolveRequest, resolveSource, viewOf } from '@offshoot/db/operations';
+import { resolveRequest, resolveSource, transferFor, viewOf } from '@offshoot/db/operations';
 import { needsBase } from '@offshoot/db/types';
 import { randomIds } from './ids.ts';
 
@@ -39,10 +39,12 @@ type CloneOperation = Extract<OperationRequest, { kind: 'clone' }>;
 export async function previewClone(
   db: Db,
   driver: AnyDriver,
+  hostId: string,
   request: CloneRequest,
   signal: AbortSignal,
 ): Promise<ClonePreview> {
-  const source = await resolveSource(db, request.source);
+  const source = await resolveSource(db, request.source, hostId);
+  refuseElsewhere(source, request, hostId);
   const [name] = request.names;
   if (name === undefined)
     throw new OffshootError('invalid-input', { publicMessage: 'Give it a name.', field: 'names' });
@@ -70,16 +72,19 @@ export async function previewClone(
   }
   const each = viewOf(chosen);
   const capture = await capturePlan(driver, source, request.mode, signal);
+  const transfer = await transferPlan(db, driver, hostId, request, source, signal);
+  const first = capture ?? transfer;
   const count = request.names.length;
-  const sum = total(each, count, capture);
+  const sum = total(each, count, first);
   refuseTooMuch(sum.storeBytes, count, facts);
   return {
     modes: cloneModes.map((mode) => modeChoice(mode, plans.get(mode), source)),
     ...(capture === undefined ? {} : { capture }),
+    ...(transfer === undefined ? {} : { transfer }),
     each,
     count,
     total: sum,
-    fingerprint: capture?.fingerprint ?? each.fingerprint,
+    fingerprint: first?.fingerprint ?? each.fingerprint,
     simulated: driver.info.simulated,
   };
 }
@@ -132,6 +137,30 @@ async function capturePlan(
   return viewOf(driver.plan(request, await driver.inspect(request, signal), randomIds));
 }
 
+/** What brings the base here before the clones; undefined: nothing has to, or someone else is at it already. */
+async function transferPlan(
+  db: Db,
+  driver: AnyDriver,
+  hostId: string,
+  request: CloneRequest,
+  source: DriverSource,
+  signal: AbortSignal,
+): Promise<PlanView | undefined> {
+  if (request.source.type !== 'template' || source.type !== 'base' || source.absent !== true)
+    return undefined;
+  const asked = await transferFor(db, request.source.versionId, hostId);
+  return asked && viewOf(driver.plan(asked, await driver.inspect(asked, signal), randomIds));
+}
+
+function refuseElsewhere(source: DriverSource, request: CloneRequest, hostId: string): void {
+  if (source.type === 'base' || request.hostId === undefined || request.hostId === hostId) return;
+  throw new OffshootError('unavailable-mode', {
+    publicMessage: `“${source.guest.name}” is on another host, and a guest can be cloned on its own host only.`,
+    remedy: 'Make a template of it: that can be cloned on any host.',
+    field: 'hostId',
+  });
+}
+
 const explanations: Readonly<Record<CloneMode, Readonly<Record<DriverSource['type'], string>>>> = {
   full: {
     guest: 'An independent copy that shares nothing with its source.',
@@ -162,9 +191,9 @@ function modeChoice(
   return { mode, available: true, explanation: explanations[mode][source.type] };
 }
 
-function total(each: PlanView, count: number, capture: PlanView | undefined): Estimates {
+function total(each: PlanView, count: number, first: PlanView | undefined): Estimates {
   const times = (pick: (estimates: Estimates) => number): number =>
-    pick(each.estimates) * count + (capture === undefined ? 0 : pick(capture.estimates));
+    pick(each.estimates) * count + (first === undefined ? 0 : pick(first.estimates));
   return {
     readBytes: times((estimates) => estimates.readBytes),
     moveBytes: times((estimates) => estimates.moveBytes),

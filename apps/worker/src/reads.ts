@@ -11,10 +11,10 @@ import { previewClone, previewGuest } from './preview.ts';
 const PATIENCE_MS = 14_000;
 
 /** The answers by the reads' names. Each @throws OffshootError as the driver does. */
-export function readsOf(db: Db, driver: AnyDriver): PreviewServer['answers'] {
+export function readsOf(db: Db, driver: AnyDriver, hostId: string): PreviewServer['answers'] {
   const patience = (): AbortSignal => AbortSignal.timeout(PATIENCE_MS);
   return {
-    preview: ({ request }) => previewClone(db, driver, request, patience()),
+    preview: ({ request }) => previewClone(db, driver, hostId, request, patience()),
     drift: async ({ guestId }) => {
       const { guest, base } = await guestOnBase(db, guestId);
       return driver.drift(guest, base, patience());

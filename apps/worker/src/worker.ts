@@ -4,6 +4,7 @@ import { OffshootError } from '@offshoot/clone-core/errors';
 import { openDatabase, type Db } from '@offshoot/db/client';
 import { registerHost, reportHost } from '@offshoot/db/inventory';
 import { collectUnusedBases, giveBack } from '@offshoot/db/operations';
+import { registerPeer } from '@offshoot/db/peers';
 import type { JobRef } from '@offshoot/db/types';
 import { openQueues } from '@offshoot/queue/jobs';
 import { serveLane, servePreviews } from '@offshoot/queue/serve';
@@ -37,7 +38,7 @@ export async function runWorker(
   onReady: () => void,
 ): Promise<void> {
   const db = openDatabase(config.DATABASE_URL);
-  const host = await openHost(config);
+  const host = await openHost(config, db);
   const queues = openQueues(config.REDIS_URL);
   const running = new Running();
   const stopping = new AbortController();
@@ -52,6 +53,8 @@ export async function runWorker(
       simulated: host.driver.info.simulated,
       workerVersion: version,
     });
+    await host.peers?.open(log);
+    if (!host.peers) await registerPeer(db, host.id, null);
     const ring = async (jobs: readonly JobRef[]): Promise<void> => {
       for (const job of jobs) {
         try {
@@ -112,7 +115,7 @@ export async function runWorker(
     const previews = servePreviews(config.REDIS_URL, {
       hostId: host.id,
       concurrency: PREVIEWS_AT_ONCE,
-      answers: readsOf(db, host.driver),
+      answers: readsOf(db, host.driver, host.id),
       onError: (error) => log.warn({ err: error }, 'previews'),
     });
     const servers = [...laneServers, previews];
@@ -136,6 +139,7 @@ export async function runWorker(
   } finally {
     stopping.abort();
     await duty.ended;
+    await host.peers?.close();
     await queues.close();
     await host.shell.close();
     await db.close();

@@ -23,6 +23,7 @@ import { removeLab, removeOrphans } from './remove.ts';
 import { obstacle } from './requirements.ts';
 import { hasWorker, startLabWorker, type LabWorker, type Portal } from './worker.ts';
 
+export { relayPostgres, type Relay } from './relay.ts';
 export type { LabWorker, Portal };
 export { obstacle };
 

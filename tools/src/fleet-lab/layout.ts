@@ -49,9 +49,9 @@ export function bytesPerSecond(rate: string): number {
   return (Number(number) * (unit[name as keyof typeof unit] ?? 0)) / 8;
 }
 
-export const labFolder = (id: string): string => join(PARENT, `offshoot-lab-${id}`);
+export const labFolder = (id: string): string => join(PARENT, `offshoot-fleet-${id}`);
 export const idOfFolder = (name: string): string | undefined =>
-  /^offshoot-lab-([a-z0-9]{1,6})$/.exec(name)?.[1];
+  /^offshoot-fleet-([a-z0-9]{1,6})$/.exec(name)?.[1];
 export const labParent = PARENT;
 
 export const bridgeOf = (id: string): string => `ol-${id}`;

@@ -133,8 +133,8 @@ async function leftovers(id: string): Promise<string[]> {
     .filter((line) => line.startsWith(`ol-${id}`));
   const mounts = (await execa('findmnt', ['-rno', 'TARGET'])).stdout
     .split('\n')
-    .filter((line) => line.includes(`offshoot-lab-${id}`));
-  const folders = (await readdir('/var/tmp')).filter((name) => name === `offshoot-lab-${id}`);
+    .filter((line) => line.includes(`offshoot-fleet-${id}`));
+  const folders = (await readdir('/var/tmp')).filter((name) => name === `offshoot-fleet-${id}`);
   const groups = (await execa('find', ['/sys/fs/cgroup', '-name', '*-twin.libvirt-qemu'])).stdout;
   return [...links, ...mounts, ...folders, ...groups.split('\n').filter(Boolean)];
 }

@@ -78,6 +78,7 @@ const verbs: Readonly<Record<OperationView['kind'], string>> = {
   revert: 'Revert',
   'remove-snapshot': 'Remove a snapshot of',
   promote: 'Detach',
+  transfer: 'Bring',
 };
 
 /** Removal of a base that no template shows: "base 3f2a…", gone with its last clone. */

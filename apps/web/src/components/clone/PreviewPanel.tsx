@@ -65,7 +65,7 @@ function Waiting() {
 }
 
 function Content({ preview, dim }: { preview: ClonePreview; dim: boolean }) {
-  const { count, each, capture, total } = preview;
+  const { count, each, capture, transfer, total } = preview;
   return (
     <Stack gap="sm" opacity={dim ? 0.6 : 1}>
       <Text size="sm" fw={600}>
@@ -80,8 +80,9 @@ function Content({ preview, dim }: { preview: ClonePreview; dim: boolean }) {
         />
         <Figure name="About" value={formatDuration(total.seconds)} />
       </Group>
-      <Notes notes={[...(capture?.notes ?? []), ...each.notes]} />
+      <Notes notes={[...(capture?.notes ?? []), ...(transfer?.notes ?? []), ...each.notes]} />
       {capture ? <Steps title={`First, once: ${capture.summary}`} plan={capture} /> : null}
+      {transfer ? <Steps title={`First, once: ${transfer.summary}`} plan={transfer} /> : null}
       <Steps title={count === 1 ? 'Steps' : 'Steps of each'} plan={each} />
     </Stack>
   );

@@ -8,6 +8,7 @@ import {
   IconClock,
   IconPlayerStop,
 } from '@tabler/icons-react';
+import type { TransferOutcome } from '@offshoot/clone-core/contract';
 import type { IdentityOutcome } from '@offshoot/clone-core/contract/identity';
 import { useQuery } from '@tanstack/react-query';
 import type { ReactNode } from 'react';
@@ -153,6 +154,7 @@ function Finished({ operation }: { operation: OperationView }) {
     facts.push(
       `Moved ${formatBytes(result.movedBytes ?? 0)}, stores ${formatBytes(result.storedBytes ?? 0)}`,
     );
+  if (result?.transfer !== undefined) facts.push(...transferFacts(result.transfer));
   if (result?.verified !== undefined) facts.push(...verificationWords(result.verified));
   const { identity } = result ?? {};
   if (identity !== undefined) facts.push(...identityFacts(identity));
@@ -178,6 +180,26 @@ function Finished({ operation }: { operation: OperationView }) {
       )}
     </Box>
   );
+}
+
+function transferFacts({
+  receivedBytes,
+  reusedBytes,
+  from,
+  interruptions,
+  damaged,
+}: TransferOutcome): string[] {
+  return [
+    `${formatBytes(receivedBytes)} came from ${from.length === 0 ? 'nowhere' : from.join(' and ')}; ${formatBytes(reusedBytes)} were here already`,
+    ...(interruptions === 0
+      ? []
+      : [
+          `The connection broke ${interruptions === 1 ? 'once' : `${interruptions} times`}; it went on where it was`,
+        ]),
+    ...(damaged.length === 0
+      ? []
+      : [`The copy on ${damaged.join(', ')} is damaged: it is set aside and fetched again`]),
+  ];
 }
 
 function identityFacts(identity: IdentityOutcome): string[] {
@@ -212,6 +234,8 @@ function finishedTitle({ kind, guest, title, result }: OperationView): string {
       return result?.base?.memory ? 'Its memory and disks are stored' : 'Its disks are stored';
     case 'import':
       return 'The template is ready to clone';
+    case 'transfer':
+      return `${title} is on this host`;
     case 'snapshot':
       return result?.snapshot ? `Snapshot “${result.snapshot.name}” is taken` : 'The snapshot is taken';
     case 'revert':

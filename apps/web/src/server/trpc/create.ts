@@ -2,6 +2,7 @@ import {
   snapshotNameSchema,
   cloneRequestSchema,
   guestNameSchema,
+  hostIdSchema,
   importRequestSchema,
   refreshOptionsSchema,
   verifyDepths,
@@ -20,6 +21,7 @@ import {
   requestSnapshot,
   requestStart,
   requestStop,
+  requestTransfer,
   requestVerify,
 } from '@offshoot/db/operations';
 import type { BatchResult } from '@offshoot/db/types';
@@ -81,7 +83,10 @@ export const createRouter = router({
     .mutation(async ({ ctx, input }) => {
       // Of a click that was answered before, the addresses are taken: by its own guests.
       if (!(await wasAsked(ctx.signed.userId, input.idempotencyKey)))
-        await checkIdentity(input.request, await hostOfSource(input.request.source));
+        await checkIdentity(
+          input.request,
+          input.request.hostId ?? (await hostOfSource(input.request.source)),
+        );
       return ring(
         await requestClone(db(), {
           userId: ctx.signed.userId,
@@ -114,6 +119,27 @@ export const createRouter = router({
           userId: ctx.signed.userId,
           ...input,
           ...(memory === undefined ? {} : { memory }),
+        }),
+      ),
+    ),
+
+  /** Brings a template version to hosts that do not have it. */
+  transfer: procedure
+    .input(
+      z.strictObject({
+        idempotencyKey,
+        versionId: z.uuid(),
+        hostIds: z.array(hostIdSchema).min(1, 'Choose at least one host.').max(500),
+        /** Each host takes it no faster than this. */
+        bytesPerSecond: z.int().min(1024).optional(),
+      }),
+    )
+    .mutation(async ({ ctx, input: { bytesPerSecond, ...input } }) =>
+      ring(
+        await requestTransfer(db(), {
+          userId: ctx.signed.userId,
+          ...input,
+          ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
         }),
       ),
     ),

@@ -7,7 +7,7 @@ import { procedure, router } from './init.ts';
 export const previewRouter = router({
   /** What a clone request would do, as its host's worker plans it now. */
   clone: procedure.input(cloneRequestSchema).query(async ({ input }) => {
-    const hostId = await hostOfSource(input.source);
+    const hostId = input.hostId ?? (await hostOfSource(input.source));
     await checkIdentity(input, hostId);
     return queues().preview(hostId, input);
   }),
