@@ -6,7 +6,7 @@ import type { Shell } from '@offshoot/clone-core/shell';
 import { localShell } from '@offshoot/clone-core/shell/local';
 import type { Db } from '@offshoot/db/client';
 import type { WorkerConfig } from './config.ts';
-import { hostPeers, type HostPeers } from './peers.ts';
+import type { HostPeers } from './peers.ts';
 import { fenced } from './tenure.ts';
 
 export interface ServedHost {
@@ -24,7 +24,8 @@ export async function openHost(config: WorkerConfig, db: Db): Promise<ServedHost
   const peers =
     config.OFFSHOOT_PEER_ADDRESS === undefined || config.OFFSHOOT_HOST_KIND === 'simulated'
       ? undefined
-      : await hostPeers(config, db);
+      : // Loaded only where it is used: ssh2 costs start-up time.
+        await (await import('./peers.ts')).hostPeers(config, db);
   const driver = makeDriver(
     {
       kind: config.OFFSHOOT_HOST_KIND,

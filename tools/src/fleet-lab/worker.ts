@@ -47,7 +47,8 @@ export async function startLabWorker(place: WorkerPlace, portal: Portal): Promis
   const main =
     place.program === 'built'
       ? ['--enable-source-maps', join(repository, 'apps/worker/dist/main.js')]
-      : ['--import', 'tsx', join(repository, 'apps/worker/src/main.ts')];
+      : // Inside, the working directory is another.
+        ['--import', import.meta.resolve('tsx'), join(repository, 'apps/worker/src/main.ts')];
   // Inside, the kernel's signal for a parent's death would be nsenter's: that one gets it, and its child too.
   const mortal = place.attached ? ['setpriv', '--pdeathsig', 'KILL', '--'] : [];
   const [program = '', ...args] = [...mortal, ...entering(init, [...mortal, process.execPath, ...main])];
@@ -74,7 +75,7 @@ export async function startLabWorker(place: WorkerPlace, portal: Portal): Promis
   const first = await Promise.race([ready, timeout, ended]);
   if (first !== 'ready')
     throw new OffshootError('command-failed', {
-      publicMessage: `The worker of ${name} did not start. The end of ${logFile}:\n${(await readFile(logFile, 'utf8')).trimEnd().split('\n').slice(-6).join('\n')}`,
+      publicMessage: `The worker of ${name} did not start. The end of ${logFile}:\n${(await readFile(logFile, 'utf8')).trimEnd().split('\n').slice(-12).join('\n')}`,
     });
   if (child.connected) child.disconnect();
   child.unref();

@@ -65,6 +65,7 @@ export function startWorker(env: Readonly<Record<string, string>>): TestWorker {
 
 export interface Rig {
   db: Db;
+  databaseUrl: string;
   queues: Queues;
   redis: TestRedis;
   /** Starts a worker of host `h1` on this rig's services, and waits until it serves. */
@@ -95,6 +96,7 @@ export async function openRig(postgresUrl: string, hostEnv: Readonly<Record<stri
   };
   return {
     db,
+    databaseUrl: database.url,
     queues,
     redis,
     launch,

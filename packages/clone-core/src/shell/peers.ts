@@ -7,9 +7,12 @@ import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Duplex } from 'node:stream';
-import { Client, Server, utils, type AuthContext, type Connection } from 'ssh2';
+import ssh2, { type AuthContext, type Connection } from 'ssh2';
 import { OffshootError, toOffshootError } from '../errors.ts';
 import { reasonOf } from './failures.ts';
+
+// Node finds not all of this CommonJS module's names.
+const { Client, Server, utils } = ssh2;
 
 const SERVICE = 'offshoot-bases';
 const USER = 'offshoot';
