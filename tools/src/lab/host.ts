@@ -24,6 +24,8 @@ export interface GuestWish {
   agent?: boolean;
   /** Default: a new one. That of a guest which is there changes it. */
   uuid?: string;
+  /** Gives it a network card with this address, on a network of its own. */
+  mac?: string;
 }
 
 const LUKS = `<encryption format='luks'><secret type='passphrase' uuid='${randomUUID()}'/></encryption>`;
@@ -34,11 +36,15 @@ function definition(name: string, wish: GuestWish): string {
       `<disk type='${type}' device='disk'><driver name='qemu' type='${format}'/><source ${type === 'file' ? 'file' : 'dev'}='${path}'>${locked ? LUKS : ''}</source><target dev='vd${String.fromCodePoint(97 + index)}' bus='virtio'/></disk>`,
   );
   const channel = `<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>`;
+  const card =
+    wish.mac === undefined
+      ? ''
+      : `<interface type='user'><mac address='${wish.mac}'/><model type='virtio'/></interface>`;
   return `<domain type='qemu'>
   <name>${name}</name><uuid>${wish.uuid ?? randomUUID()}</uuid>
   <memory unit='MiB'>${wish.memoryMiB ?? 96}</memory><vcpu>1</vcpu>
   <os><type arch='x86_64' machine='q35'>hvm</type></os><features><acpi/></features>
-  <devices>${disks.join('')}${wish.agent === true ? channel : ''}</devices>
+  <devices>${disks.join('')}${card}${wish.agent === true ? channel : ''}</devices>
 </domain>`;
 }
 

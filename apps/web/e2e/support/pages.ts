@@ -94,6 +94,7 @@ export async function allPlaces(page: Page): Promise<Place[]> {
     { name: 'batch', path: batch, ready: heading('Clone 3 guests') },
     { name: 'hosts', path: '/hosts', ready: heading('Hosts') },
     { name: 'host', path: host, ready: heading(/\S/) },
+    { name: 'certificate', path: '/certificates/verify', ready: heading('Check a certificate') },
     { name: 'account', path: '/account', ready: heading('Account') },
     { name: 'not-found', path: '/nothing-here', ready: heading(/\S/) },
   ];

@@ -1,0 +1,95 @@
+import { join } from 'node:path';
+import { copyFile } from 'node:fs/promises';
+import { defineGuest, removeGuest } from '@offshoot/tools/lab/host';
+import { clone, cloneButton, fillClone } from './support/clone-page.ts';
+import { expect, newName, stack, test, type Page } from './support/test.ts';
+
+const section = (page: Page) => page.getByRole('region', { name: 'Identity' });
+
+test('two guests made beside the portal with one MAC: an alarm names both, and goes when one of them does', async ({
+  page,
+}) => {
+  const [one, two] = [newName('twin-a'), newName('twin-b')];
+  const mac = '52:54:00:e2:e0:01';
+  const disk = async (name: string): Promise<string> => {
+    const path = join(stack.folder, `${name}.qcow2`);
+    await copyFile(join(stack.folder, 'small.qcow2'), path);
+    return path;
+  };
+  await page.goto('/');
+  const alarms = page.getByRole('region', { name: 'Shared identities' });
+  await expect(page.getByRole('heading', { level: 1, name: 'Overview' })).toBeVisible();
+  await expect(alarms).toBeHidden();
+  try {
+    for (const name of [one, two]) await defineGuest(name, { disks: [{ path: await disk(name) }], mac });
+    await expect(alarms).toContainText(`${one} and ${two} have the same MAC address`);
+    await expect(alarms).toContainText('Give one of them another MAC address');
+    await alarms.getByRole('link', { name: two }).click();
+    await expect(page.getByRole('heading', { level: 1, name: two })).toBeVisible();
+    await expect(alarms).toContainText(mac);
+  } finally {
+    await removeGuest(two);
+  }
+  await page.goto('/guests');
+  await expect(alarms).toBeHidden();
+  await removeGuest(one);
+});
+
+test('what is wrong with an identity is told at its field, and no address is given twice', async ({
+  page,
+}) => {
+  await fillClone(page, {
+    source: 'sample',
+    kind: 'Linked',
+    name: newName('id-{1..3}'),
+    count: 3,
+    start: false,
+  });
+  await section(page).getByRole('button').first().click();
+  await page.getByText('Static', { exact: true }).click();
+  const first = page.getByLabel('First address');
+  await first.fill('10.77.0.253/24');
+  await expect(page.getByRole('list', { name: 'Addresses' })).toContainText('10.77.0.254/24');
+  await expect(
+    page.getByText(/would get 10\.77\.0\.255\/24, but it is the network’s broadcast/).first(),
+  ).toBeVisible();
+  await expect(cloneButton(page)).toBeDisabled();
+  await first.fill('10.77.0.300/24');
+  await expect(first).toHaveAttribute('aria-invalid', 'true');
+  await page.getByText('As the source', { exact: true }).click();
+
+  await page.getByRole('button', { name: 'Add a user' }).click();
+  const user = page.getByLabel('User', { exact: true });
+  await user.fill('Ann Other');
+  await expect(user).toHaveAttribute('aria-invalid', 'true');
+  await user.fill('ann');
+  await expect(user).not.toHaveAttribute('aria-invalid', 'true');
+  const asked: string[] = [];
+  page.on(
+    'request',
+    (request) => void (request.url().includes('hashPassword') || asked.push(request.postData() ?? '')),
+  );
+  const password = 'not to be seen again';
+  await page.getByLabel('Password', { exact: true }).fill(password);
+  await page.getByLabel('Password', { exact: true }).press('Tab');
+  await expect(page.getByRole('button', { name: 'Remove: Password' })).toBeVisible();
+  await expect(section(page).getByRole('button').first()).toContainText('1 user');
+  // The preview that follows carries the hash, never what was typed.
+  await expect.poll(() => asked.some((body) => body.includes('$2b$12$'))).toBe(true);
+  expect(asked.join('\n')).not.toContain(password);
+});
+
+test('a text that is no certificate proves nothing, and the page says what does', async ({ page }) => {
+  await page.goto('/certificates/verify');
+  await page.getByLabel('Certificate').fill('{"body":{}}');
+  await page.getByRole('button', { name: 'Check', exact: true }).click();
+  await expect(page.getByText('Not genuine')).toBeVisible();
+  await expect(page.getByRole('button', { name: /^Copy SHA256:/ })).toBeVisible();
+});
+
+test('a clone’s page says what is known of its identity', async ({ page }) => {
+  const name = newName('who');
+  await clone(page, { source: 'sample', kind: 'Linked', name, start: false });
+  await page.getByRole('link', { name: `Open ${name}` }).click();
+  await expect(page.getByRole('heading', { level: 2, name: 'Identity' })).toBeVisible();
+});
