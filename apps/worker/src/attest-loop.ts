@@ -33,7 +33,7 @@ interface Turn {
  */
 export function keepAttesting(
   db: Db,
-  host: ServedHost,
+  host: Pick<ServedHost, 'id' | 'driver'>,
   onDuty: () => boolean,
   signal: AbortSignal,
   log: Logger,
@@ -63,7 +63,7 @@ export function keepAttesting(
 
 async function ask(
   db: Db,
-  host: ServedHost,
+  host: Pick<ServedHost, 'id' | 'driver'>,
   guest: Attestable,
   signal: AbortSignal,
   log: Logger,

@@ -18,7 +18,7 @@ const stop = new AbortController();
 
 beforeEach(async () => {
   const fresh = await freshDatabase(inject('postgresUrl'));
-  drop = fresh.drop;
+  drop = () => fresh.drop();
   db = openDatabase(fresh.url);
   await registerHost(db, {
     id: 'h1',
@@ -69,7 +69,7 @@ it('asks running guests one at a time, the silent ones ever more rarely, never o
     { kind: 'simulated', uri: '', store: '/simulated', accelerator: 'tcg' },
     localShell(),
   );
-  const host = { id: 'h1', driver: Object.assign(driver, { attest }), shell: localShell() };
+  const host = { id: 'h1', driver: Object.assign(driver, { attest }) };
   const loop = keepAttesting(db, host, () => true, stop.signal, pino({ level: 'silent' }));
 
   await report('one', 'two', 'silent', 'broken', 'busy');
