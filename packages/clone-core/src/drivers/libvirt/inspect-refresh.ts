@@ -7,7 +7,7 @@ import { OffshootError } from '../../errors.ts';
 import { readDomain } from './domain-read.ts';
 import { copiedDisks, inspectGuest, snapshotsOf } from './inspect-guest.ts';
 import type { Reader } from './inspect.ts';
-import { readRecord, recordsOf } from './records.ts';
+import { covering, readRecord, recordsOf } from './records.ts';
 import type { CloneFacts, LibvirtFacts } from './types.ts';
 
 type Refresh = Extract<OperationRequest, { kind: 'refresh' }>;
@@ -19,21 +19,19 @@ export async function inspectRefresh(
   signal: AbortSignal,
 ): Promise<Specific> {
   const { guest, source, generations } = request;
-  const [clone, from, records] = await Promise.all([
+  const name = generations?.list.find((each) => each.number === generations.current)?.record;
+  const [clone, from, records, read] = await Promise.all([
     inspectClone(reader, guest, generations, signal),
     inspectGuest(reader, source, signal),
     recordsOf(reader.virsh, source, guest, signal),
+    name === undefined ? undefined : readRecord(reader.virsh, source, name, signal),
   ]);
-  const name = generations?.list.find((each) => each.number === generations.current)?.record;
   const record =
-    name === undefined || from.state === 'stopped'
+    read === undefined || from.state === 'stopped'
       ? undefined
-      : await readRecord(
-          reader.virsh,
-          source,
-          name,
+      : covering(
+          read,
           from.disks.map((disk) => disk.target),
-          signal,
         );
   return { clone, source: from, records, ...(record ? { record } : {}) };
 }
@@ -57,20 +55,21 @@ export async function inspectClone(
       remedy: 'Reload the list of guests: it was removed by another hand.',
     });
   const disks = copiedDisks(readDomain(definition), guest.name);
-  const active: CloneFacts['active'] = {};
-  for (const disk of disks) {
-    const [file] = await readChain(
-      shell,
-      { path: disk.path, format: disk.format, label: `disk ${disk.target} of ${guest.name}` },
-      signal,
-    );
-    active[disk.target] = { path: disk.path, format: disk.format, virtualBytes: file?.virtualBytes ?? 0 };
-  }
-  const known = await Promise.all(
-    (generations?.list ?? []).map((generation) => chainsOf(reader, generation, signal)),
+  const files = await Promise.all(
+    disks.map(({ target, path, format }) =>
+      readChain(shell, { path, format, label: `disk ${target} of ${guest.name}` }, signal),
+    ),
   );
-  const ownBytes =
-    generations === undefined ? undefined : await written(reader, Object.values(active), signal);
+  const active = Object.fromEntries(
+    disks.map(({ target, path, format }, index) => [
+      target,
+      { path, format, virtualBytes: files[index]?.[0]?.virtualBytes ?? 0 },
+    ]),
+  );
+  const [known, ownBytes] = await Promise.all([
+    Promise.all((generations?.list ?? []).map((generation) => chainsOf(reader, generation, signal))),
+    generations === undefined ? undefined : written(reader, Object.values(active), signal),
+  ]);
   return {
     state,
     definition,
@@ -87,16 +86,23 @@ async function chainsOf(
   generation: Generations['list'][number],
   signal: AbortSignal,
 ): Promise<CloneFacts['generations'][number] | undefined> {
-  const chains: CloneFacts['generations'][number]['chains'] = {};
-  for (const { target, own } of generation.disks) {
-    if (!(await shell.stat(own))) return undefined;
-    const chain = await readChain(
-      shell,
-      { path: own, format: 'qcow2', label: `disk ${target} of generation ${generation.number}` },
-      signal,
-    );
-    chains[target] = chain.map(({ path, format }) => ({ path, format }));
-  }
+  const there = await Promise.all(generation.disks.map(({ own }) => shell.stat(own)));
+  if (there.some((stat) => stat === undefined)) return undefined;
+  const files = await Promise.all(
+    generation.disks.map(({ target, own }) =>
+      readChain(
+        shell,
+        { path: own, format: 'qcow2', label: `disk ${target} of generation ${generation.number}` },
+        signal,
+      ),
+    ),
+  );
+  const chains = Object.fromEntries(
+    generation.disks.map(({ target }, index) => [
+      target,
+      (files[index] ?? []).map(({ path, format }) => ({ path, format })),
+    ]),
+  );
   return { number: generation.number, chains };
 }
 
@@ -105,7 +111,6 @@ async function written(
   files: readonly { path: string }[],
   signal: AbortSignal,
 ): Promise<number> {
-  let sum = 0;
-  for (const { path } of files) sum += await storedIn(shell, path, signal);
-  return sum;
+  const sizes = await Promise.all(files.map(({ path }) => storedIn(shell, path, signal)));
+  return sizes.reduce((sum, size) => sum + size, 0);
 }

@@ -35,14 +35,13 @@ export async function recordsOf(
 }
 
 /**
- * Bytes changed since the record, per disk of the running source. A record that is missing, inconsistent (its host
- * crashed) or not of these disks is a `problem`.
+ * Bytes changed since the record, per disk of the running source. A record that is missing or inconsistent (its host
+ * crashed) is a `problem`.
  */
 export async function readRecord(
   virsh: Virsh,
   source: GuestRef,
   name: string,
-  targets: readonly string[],
   signal: AbortSignal,
 ): Promise<RecordFacts> {
   let xml: string;
@@ -64,6 +63,13 @@ export async function readRecord(
     const size = attribute(disk, 'size');
     if (size !== undefined) sizes[attribute(disk, 'name') ?? ''] = Number(size);
   }
+  return { sizes };
+}
+
+/** The record's facts, when it covers all of these disks; what it lacks is a `problem`. */
+export function covering(record: RecordFacts, targets: readonly string[]): RecordFacts {
+  if ('problem' in record) return record;
+  const { sizes } = record;
   const lacking = targets.filter((target) => sizes[target] === undefined);
   return lacking.length === 0
     ? { sizes }

@@ -45,10 +45,8 @@ export function fillLayersStep(shell: Shell, virsh: Virsh, jobs: Turns): StepHan
         const moved = await (step.way === 'compare-stopped'
           ? work()
           : jobs.take(step.source.uuid, context.signal, work));
-        for (const layer of step.layers) {
-          await checkLayer(shell, partial(layer.to), context.signal);
-          await complete(shell, layer.to);
-        }
+        await Promise.all(step.layers.map(({ to }) => checkLayer(shell, partial(to), context.signal)));
+        for (const layer of step.layers) await complete(shell, layer.to);
         const stats = await Promise.all(step.layers.map((layer) => shell.stat(layer.to)));
         context.result({
           strategy: step.way === 'record' ? 'changed blocks' : 'comparison',
@@ -114,14 +112,11 @@ async function fromRecord(
   report: Report,
 ): Promise<number> {
   const { signal } = context;
-  for (const layer of step.layers) {
-    const { onto, ontoFormat, virtualBytes } = layer;
-    await createOverlay(
-      shell,
-      { basePath: onto, baseFormat: ontoFormat, to: partial(layer.to), virtualBytes },
-      signal,
-    );
-  }
+  await Promise.all(
+    step.layers.map(({ onto, ontoFormat, virtualBytes, to }) =>
+      createOverlay(shell, { basePath: onto, baseFormat: ontoFormat, to: partial(to), virtualBytes }, signal),
+    ),
+  );
   const disks = step.layers.map((layer) => ({ target: layer.target, to: partial(layer.to) }));
   const { since, excluded } = step;
   if (since === undefined)
