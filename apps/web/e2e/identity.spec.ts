@@ -1,5 +1,5 @@
-import { join } from 'node:path';
 import { copyFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { defineGuest, removeGuest } from '@offshoot/tools/lab/host';
 import { clone, cloneButton, fillClone } from './support/clone-page.ts';
 import { expect, newName, stack, test, type Page } from './support/test.ts';

@@ -138,7 +138,7 @@ async function seed(storage: State): Promise<Record<string, string>> {
   return {
     overview: '/',
     'guest-strict': `/guests/${identities.silent}`,
-    'guest-unmanaged': `/guests/${identities.twin}`,
+    'guest-twin': `/guests/${identities.twin}`,
     'clone-identity': `/clone?source=template:${versionId}`,
     'clone-identity-wrong': `/clone?source=template:${versionId}`,
     certificate: '/certificates/verify',

@@ -208,7 +208,11 @@ function Form({
               <Group justify="flex-end" gap="sm">
                 {current || refusal ? null : (
                   <Text size="sm" c="dimmed">
-                    {read.request ? 'Working out what will happen…' : 'Pick a source and a name first.'}
+                    {read.request
+                      ? 'Working out what will happen…'
+                      : read.identity.options === undefined
+                        ? 'Something in Identity needs a look first.'
+                        : 'Pick a source and a name first.'}
                   </Text>
                 )}
                 <Button variant="default" onClick={leave}>

@@ -50,7 +50,11 @@ export function InsideReport({ inside }: { inside: GuestInside | null }) {
       {inside.found.length === 0 ? null : (
         <Stack gap="xs">
           {inside.found.map((finding) => (
-            <Finding key={finding.what} finding={finding} />
+            <Finding
+              key={`${finding.what} ${finding.text}`}
+              finding={finding}
+              fate={fateOf(finding, inside)}
+            />
           ))}
         </Stack>
       )}
@@ -88,8 +92,29 @@ function abilityWords(inside: GuestInside): string {
   return `${[...parts, ...(edit === undefined ? [] : [edit])].join('; ')}.`;
 }
 
-function Finding({ finding }: { finding: InsideFinding }) {
-  const { level, text, paths, bytes, cleanable } = finding;
+/** What every way to give a clone its identity renews; the rest of what is found goes along. */
+const renewed: ReadonlySet<InsideFinding['what']> = new Set([
+  'machine-id',
+  'ssh-host-keys',
+  'dhcp-leases',
+  'persistent-nic-names',
+  'mac-bound-network',
+  'random-seed',
+  'cloud-init-state',
+  'agent-state',
+]);
+const lacks: ReadonlySet<InsideFinding['what']> = new Set(['no-agent', 'no-seed-reader', 'not-generalized']);
+
+/** What becomes of it in a clone. */
+function fateOf({ what, cleanable }: InsideFinding, inside: GuestInside): string {
+  if (lacks.has(what)) return '';
+  const reachable = inside.seedReader !== undefined || inside.agent || inside.notEditable === undefined;
+  if (cleanable && renewed.has(what) && reachable) return 'Cleaned on clone.';
+  return 'Stays in clones: take it out of the source and publish again.';
+}
+
+function Finding({ finding, fate }: { finding: InsideFinding; fate: string }) {
+  const { level, text, paths, bytes } = finding;
   return (
     <Group gap={6} wrap="nowrap" align="flex-start">
       {level === 'warn' ? (
@@ -109,7 +134,7 @@ function Finding({ finding }: { finding: InsideFinding }) {
       )}
       <Box miw={0}>
         <Text size="sm">
-          {text} <Quiet>{cleanable ? 'Cleaned on clone: it does not go along.' : 'Stays in clones.'}</Quiet>
+          {text} <Quiet>{fate}</Quiet>
         </Text>
         {paths.length === 0 ? null : (
           <details>
