@@ -1,6 +1,5 @@
 import type { Bench } from '../result.ts';
 import { differential, differentialNoBitmap } from './differential.ts';
-import { distribute3, distributeDelta } from './distribute.ts';
 import { eventLatency } from './event-latency.ts';
 import { fullClone } from './full-clone.ts';
 import { fullCloneReflink } from './full-clone-reflink.ts';
@@ -18,8 +17,6 @@ export const benches: readonly Bench[] = [
   differential,
   differentialNoBitmap,
   reset,
-  distribute3,
-  distributeDelta,
   memoryClone,
   eventLatency,
   subscribers1000,

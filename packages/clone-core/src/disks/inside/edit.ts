@@ -1,42 +1,187 @@
 /** Changes files of a guest that stands still, all or nothing. */
+import { randomUUID } from 'node:crypto';
 import { OffshootError } from '../../errors.ts';
 import type { InsideEdit } from '../../identity/edits.ts';
 import type { Shell } from '../../shell/shell.ts';
+import { Draft, verify } from './draft.ts';
+import { openRoot } from './open.ts';
+import { Paths, type Found } from './paths.ts';
+import { withDisks, type Session } from './session.ts';
+import { MAX_TEXT, type Tree } from './tree.ts';
 import type { FileInside, InsideDisk, InsideRoot } from './types.ts';
+
+const MAX_READ = 8 * MAX_TEXT;
+/** Standard input is the contents one after another; arguments: a file and its bytes, again and again. */
+const SPREAD = 'umask 077; while [ $# -gt 0 ]; do head -c "$2" > "$1" || exit 1; shift 2; done';
+const BASE64 = 'for path; do base64 -w 0 -- "$path"; echo; done';
 
 /** Temporary files of an edit, beside the disk: gone when it has ended, and what `clearInside` removes after a crash. */
 export const scratchOf = (disk: Pick<InsideDisk, 'path'>): string => `${disk.path}.inside`;
 
+/** A whole layer of edits under this name goes into the disk, however often the work is cut off. */
+const decidedLayer = (disk: InsideDisk): string => `${scratchOf(disk)}/decided.qcow2`;
+
 /**
- * Performs the edits in their order and resolves to the paths that were really changed, links resolved. They are made in
+ * Performs the edits in their order and resolves to the paths that were written or removed, links resolved. They are made in
  * a layer over the disk, which is put into it at the end: a crash leaves the disk as it was, or lets the next call finish
  * it. Throws `busy` when the disk is in use, `source-changed` when `root` is not there any more, `unsupported-disk` when
  * it can't be edited (a name that can't be passed on, a damaged filesystem), `no-space` when the guest's filesystem is full.
  */
 export async function editInside(
-  _shell: Shell,
-  _disk: InsideDisk,
-  _root: InsideRoot,
-  _edits: readonly InsideEdit[],
+  shell: Shell,
+  disk: InsideDisk,
+  root: InsideRoot,
+  edits: readonly InsideEdit[],
   options: { signal: AbortSignal; log?: (line: string) => void },
 ): Promise<{ changed: string[] }> {
-  options.signal.throwIfAborted();
-  throw notYet();
+  return inLayer(shell, disk, root, options, async ({ draft }) => {
+    for (const edit of edits) await draft.take(edit);
+  });
+}
+
+interface Work {
+  session: Session;
+  paths: Paths;
+  draft: Draft;
+}
+
+async function inLayer(
+  shell: Shell,
+  disk: InsideDisk,
+  root: InsideRoot,
+  { signal, log }: { signal: AbortSignal; log?: (line: string) => void },
+  decide: (work: Work) => Promise<void>,
+): Promise<{ changed: string[] }> {
+  await settle(shell, disk, signal);
+  const begun = performance.now();
+  const scratch = scratchOf(disk);
+  try {
+    const changed = await withDisks(
+      shell,
+      { disks: [disk], scratch, shared: false },
+      signal,
+      async (session) => {
+        const { tree, notEditable } = await openRoot(session, root);
+        if (notEditable !== undefined) throw refuse(notEditable);
+        const paths = new Paths(tree);
+        const selinux = (await paths.find('/etc/selinux/config')) !== undefined;
+        const draft = new Draft(paths, scratch, selinux);
+        await decide({ session, paths, draft });
+        await stage(session, draft);
+        await tree.apply(draft.actions);
+        await verify(paths, new Paths(tree), draft);
+        return [...draft.changed];
+      },
+    );
+    if (changed.length > 0) {
+      const layer = `${scratch}/${disk.target}.qcow2`;
+      await shell.sync(layer);
+      await shell.rename(layer, decidedLayer(disk));
+      await settle(shell, disk, signal);
+    }
+    log?.(
+      `${changed.length} paths changed in ${disk.path}, ${Math.round(performance.now() - begun)} ms: ${changed.join(', ')}`,
+    );
+    return { changed };
+  } catch (thrown) {
+    // A layer that is decided stays: half of it may be in the disk already.
+    if (!(await shell.stat(decidedLayer(disk)))) await clearInside(shell, disk);
+    throw thrown;
+  }
+}
+
+/** Puts a decided layer into the disk; other things of a run that was cut off are removed. */
+async function settle(shell: Shell, disk: InsideDisk, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const layer = decidedLayer(disk);
+  if (await shell.stat(layer)) {
+    await shell.run(['qemu-img', 'commit', '-q', '-d', '-f', 'qcow2', '--', layer], {
+      signal,
+      timeoutMs: 0,
+      dieWithParent: true,
+    });
+    await shell.sync(disk.path);
+  }
+  await clearInside(shell, disk);
+}
+
+async function stage({ shell, signal }: Session, { staged, scratch }: Draft): Promise<void> {
+  if (staged.length === 0) return;
+  const contents = staged.map(({ content }) => Buffer.from(content));
+  await shell.run(
+    [
+      'sh',
+      '-c',
+      SPREAD,
+      'sh',
+      ...staged.flatMap(({ name }, index) => [
+        `${scratch}/${name}`,
+        String(contents[index]?.byteLength ?? 0),
+      ]),
+    ],
+    { signal, input: Buffer.concat(contents) },
+  );
 }
 
 /**
- * Files that match the patterns (as in `InsideEdit`), at most 1 MiB each and 8 MiB in all. Throws as `editInside`.
- * Not for secrets: what is read passes through the caller's memory.
+ * Files that match the patterns (as in `InsideEdit`), at most 1 MiB each and 8 MiB in all. Throws as `editInside`, but works
+ * while the disk is in use too. Not for secrets: what is read passes through the caller's memory.
  */
 export async function readInside(
-  _shell: Shell,
-  _disk: InsideDisk,
-  _root: InsideRoot,
-  _patterns: readonly string[],
-  options: { store: string; signal: AbortSignal },
+  shell: Shell,
+  disk: InsideDisk,
+  root: InsideRoot,
+  patterns: readonly string[],
+  { store, signal }: { store: string; signal: AbortSignal },
 ): Promise<FileInside[]> {
-  options.signal.throwIfAborted();
-  throw notYet();
+  const scratch = `${store}/.inside-${randomUUID()}`;
+  try {
+    return await withDisks(shell, { disks: [disk], scratch, shared: true }, signal, async (session) => {
+      const { tree } = await openRoot(session, root);
+      const files = await filesOf(new Paths(tree), patterns);
+      let bytes = 0;
+      for (const { path, size } of files) {
+        bytes += size;
+        if (size > MAX_TEXT || bytes > MAX_READ) throw refuse(`${path} is too big to be read`);
+      }
+      const copies = await copyOut(session, tree, files, 'read');
+      if (copies.length === 0) return [];
+      const { stdout } = await shell.run(['sh', '-c', BASE64, 'sh', ...copies.map(({ to }) => to)], {
+        signal,
+      });
+      const contents = stdout.split('\n');
+      return copies.map(({ path, mode, uid, gid }, index) => ({
+        path,
+        content: contents[index] ?? '',
+        mode,
+        uid,
+        gid,
+      }));
+    });
+  } finally {
+    await shell.run(['rm', '-rf', '--', scratch]);
+  }
+}
+
+/** Regular files that match; a link's target by its own path. */
+async function filesOf(paths: Paths, patterns: readonly string[]): Promise<Found[]> {
+  const matches = (await Promise.all(patterns.map((pattern) => paths.glob(pattern)))).flat();
+  const files = await Promise.all(
+    matches.map(async (found) => (found.kind === 'link' ? paths.find(found.path) : found)),
+  );
+  const real = new Map(files.flatMap((file) => (file?.kind === 'file' ? [[file.path, file]] : [])));
+  return [...real.values()];
+}
+
+async function copyOut(
+  { scratch }: Session,
+  tree: Tree,
+  files: readonly Found[],
+  prefix: string,
+): Promise<(Found & { to: string })[]> {
+  const copies = files.map((file, index) => ({ ...file, to: `${scratch}/${prefix}-${index}` }));
+  await tree.fetch(copies);
+  return copies;
 }
 
 /**
@@ -45,14 +190,24 @@ export async function readInside(
  * repeatable as `editInside`; resolves to the paths that were written.
  */
 export async function carryInside(
-  _shell: Shell,
-  _from: { disk: InsideDisk; root: InsideRoot },
-  _to: { disk: InsideDisk; root: InsideRoot },
-  _patterns: readonly string[],
+  shell: Shell,
+  from: { disk: InsideDisk; root: InsideRoot },
+  to: { disk: InsideDisk; root: InsideRoot },
+  patterns: readonly string[],
   options: { signal: AbortSignal; log?: (line: string) => void },
 ): Promise<{ carried: string[] }> {
-  options.signal.throwIfAborted();
-  throw notYet();
+  const carried: string[] = [];
+  await inLayer(shell, to.disk, to.root, options, async ({ session, paths, draft }) => {
+    const scratch = `${session.scratch}/from`;
+    await withDisks(shell, { disks: [from.disk], scratch, shared: true }, options.signal, async (source) => {
+      const { tree } = await openRoot(source, from.root);
+      const copies = await copyOut(source, tree, await filesOf(new Paths(tree), patterns), 'carry');
+      for (const file of copies) carried.push(await draft.put(file.path, file.to, file.size, file));
+    });
+    const kept = new Set(carried);
+    for (const file of await filesOf(paths, patterns)) if (!kept.has(file.path)) await draft.remove(file);
+  });
+  return { carried };
 }
 
 /** Removes what an edit that was cut off left beside the disk. For undoing: the disk itself is thrown away then. */
@@ -60,5 +215,8 @@ export async function clearInside(shell: Shell, disk: Pick<InsideDisk, 'path'>):
   await shell.run(['rm', '-rf', '--', scratchOf(disk)]);
 }
 
-const notYet = (): OffshootError =>
-  new OffshootError('unavailable-mode', { publicMessage: 'Editing a guest’s disk is not built yet.' });
+const refuse = (why: string): OffshootError =>
+  new OffshootError('unsupported-disk', {
+    publicMessage: `The guest’s files can’t be changed from outside: ${why}.`,
+    remedy: 'Put that right in the guest, or clone it without an identity of its own.',
+  });
