@@ -1,7 +1,7 @@
 /** The worker's configuration: environment variables, each with one clear sentence when it is wrong. */
 import { hostIdSchema, hypervisorKinds } from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
-import type { SimulatedConfig } from '@offshoot/clone-core/drivers';
+import { CHAIN_BUDGET, type SimulatedConfig } from '@offshoot/clone-core/drivers';
 import { hostname } from 'node:os';
 import { z } from 'zod';
 
@@ -31,6 +31,13 @@ const schema = z
     OFFSHOOT_ACCELERATOR: z
       .enum(['kvm', 'tcg'], { error: 'OFFSHOOT_ACCELERATOR is kvm or tcg.' })
       .default('tcg'),
+    /** The most files that a read of a disk should go through: a refresh beyond it has its clone made whole. */
+    OFFSHOOT_CHAIN_BUDGET: z.coerce
+      .number()
+      .int()
+      .min(3, 'OFFSHOOT_CHAIN_BUDGET is 3 to 100 files.')
+      .max(100, 'OFFSHOOT_CHAIN_BUDGET is 3 to 100 files.')
+      .default(CHAIN_BUDGET),
     OFFSHOOT_LANES_INTERACTIVE: count(4),
     OFFSHOOT_LANES_BULK: count(1),
     /** A host reached over SSH: [user@]host[:port]. Unset: this machine. */

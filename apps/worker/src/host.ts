@@ -33,6 +33,7 @@ export async function openHost(config: WorkerConfig, db: Db): Promise<ServedHost
       store: config.OFFSHOOT_STORE,
       accelerator: config.OFFSHOOT_ACCELERATOR,
       ...(peers === undefined ? {} : { peers }),
+      chainBudget: config.OFFSHOOT_CHAIN_BUDGET,
       ...(config.OFFSHOOT_SIMULATED === undefined ? {} : { simulated: config.OFFSHOOT_SIMULATED }),
     },
     shell,

@@ -14,20 +14,35 @@ import type { DriverSource, Facts, OperationRequest, Plan } from '@offshoot/clon
 import { OffshootError } from '@offshoot/clone-core/errors';
 import type { AnyDriver } from '@offshoot/clone-core/drivers';
 import type { Db } from '@offshoot/db/client';
-import { resolveRequest, resolveSource, transferFor, viewOf } from '@offshoot/db/operations';
-import { needsBase } from '@offshoot/db/types';
+import { AGENT_SECONDS, resolveRequest, resolveSource, transferFor, viewOf } from '@offshoot/db/operations';
+import { needsBase, type StoredRequest } from '@offshoot/db/types';
 import { randomIds } from './ids.ts';
 
 /** Plans a change to a guest. Throws as `Driver.inspect` and `Driver.plan` do. */
 export async function previewGuest(
   db: Db,
   driver: AnyDriver,
-  { guestId, ...asked }: GuestQuestion,
+  question: GuestQuestion,
   signal: AbortSignal,
 ): Promise<GuestPreview> {
-  const request = await resolveRequest(db, { request: asked, guestId, title: '' });
+  const { guestId } = question;
+  const request = await resolveRequest(db, { request: requestOf(question), guestId, title: '' });
   const plan = driver.plan(request, await driver.inspect(request, signal), randomIds);
   return { plan: viewOf(plan), simulated: driver.info.simulated };
+}
+
+/** What would be stored for it. */
+function requestOf({ guestId, ...asked }: GuestQuestion): StoredRequest {
+  switch (asked.kind) {
+    case 'reset':
+      return { ...asked, agentTimeoutSeconds: AGENT_SECONDS };
+    case 'capture': {
+      const { kind, template, memory } = asked;
+      return { kind, guestId, template: { name: template, description: '' }, ...(memory ? { memory } : {}) };
+    }
+    default:
+      return asked;
+  }
 }
 
 type CloneOperation = Extract<OperationRequest, { kind: 'clone' }>;

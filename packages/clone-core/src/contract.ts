@@ -296,10 +296,22 @@ export interface Generations {
   list: Generation[];
 }
 
-/** What can be asked of a guest's page before the click: the plan of a change to it. */
+/** What can be asked of a guest's page before the click: the plan of a change to it, or of a template made of it. */
 export const guestQuestionSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('refresh'), guestId: z.uuid(), options: refreshOptionsSchema }),
   z.strictObject({ kind: z.literal('restore'), guestId: z.uuid(), to: z.int().min(0) }),
+  z.strictObject({ kind: z.literal('reset'), guestId: z.uuid(), waitForAgent: z.boolean() }),
+  z.strictObject({ kind: z.literal('promote'), guestId: z.uuid() }),
+  z.strictObject({ kind: z.literal('snapshot'), guestId: z.uuid(), name: snapshotNameSchema }),
+  z.strictObject({ kind: z.literal('revert'), guestId: z.uuid(), name: snapshotNameSchema }),
+  z.strictObject({ kind: z.literal('remove-snapshot'), guestId: z.uuid(), name: snapshotNameSchema }),
+  /** `memory`: with what runs in it. */
+  z.strictObject({
+    kind: z.literal('capture'),
+    guestId: z.uuid(),
+    template: guestNameSchema,
+    memory: z.boolean(),
+  }),
 ]);
 export type GuestQuestion = z.infer<typeof guestQuestionSchema>;
 

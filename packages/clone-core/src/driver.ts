@@ -109,8 +109,11 @@ export type OperationRequest =
   | { kind: 'snapshot'; guest: GuestRef; name: string }
   | { kind: 'revert'; guest: GuestRef; name: string }
   | { kind: 'remove-snapshot'; guest: GuestRef; name: string }
-  /** `owned`: as for `delete`; only these are made whole. */
-  | { kind: 'promote'; guest: GuestRef; owned: string[] };
+  /**
+   * `owned`: as for `delete`; only these are made whole. Of a clone with `generations` the present one is, apart from the
+   * earlier ones, which stay.
+   */
+  | { kind: 'promote'; guest: GuestRef; owned: string[]; generations?: Generations };
 
 /** Why something can't be done, from the capability table or from facts. */
 export interface Refusal {
@@ -160,6 +163,8 @@ export interface Plan<S extends Step = Step> extends PlanView {
   generations?: Generations;
   /** Files of the guest that are gone when the plan is finished. */
   removes?: string[];
+  /** Asked for by itself once the plan is finished. */
+  follow?: 'promote';
   /** Bases this guest's disks stand on: recorded as children when the clone is made. Digest of the base. */
   baseDigest?: string;
 }

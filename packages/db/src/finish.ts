@@ -9,7 +9,8 @@ import type {
 } from '@offshoot/clone-core/contract';
 import type { Plan } from '@offshoot/clone-core/driver';
 import type { Outcome } from '@offshoot/clone-core/execute';
-import { inventoryEvent } from './ask.ts';
+import { OffshootError } from '@offshoot/clone-core/errors';
+import { insertUnasked, inventoryEvent } from './ask.ts';
 import { recordBase, removeBase } from './catalog.ts';
 import { keepIdentity } from './certificates.ts';
 import { lostClaim, type Claim } from './claims.ts';
@@ -17,6 +18,7 @@ import { collectBases, keepFromRemoval } from './collect.ts';
 import type { Db } from './client.ts';
 import { endFollowers, releaseGuests, wakeFollowers, type EndedRow } from './ending.ts';
 import { appendEvents, type NewEvent } from './events.ts';
+import { makeGuestOperation } from './guest-requests.ts';
 import { withConsistencyOfBase } from './inherited.ts';
 import { storable } from './storable.ts';
 import { persistently, transaction, type Patience, type Tx } from './transaction.ts';
@@ -178,7 +180,9 @@ async function applyFinished(tx: Tx, held: Claim, row: FinishedRow, result: Oper
       await listSnapshot(tx, row.guestId, held.request.name, result.snapshot);
       break;
     case 'promote':
-      await tx.query(`UPDATE "guest" SET "mode" = 'full', "baseId" = NULL WHERE "id" = $1`, [row.guestId]);
+      if (row.plan?.generations) await keepGenerations(tx, row, result);
+      else
+        await tx.query(`UPDATE "guest" SET "mode" = 'full', "baseId" = NULL WHERE "id" = $1`, [row.guestId]);
       break;
     case 'revert':
       break; // what it is now, the inventory tells
@@ -201,7 +205,24 @@ async function applyFinished(tx: Tx, held: Claim, row: FinishedRow, result: Oper
   }
   await keepIdentity(tx, held, row.guestId, result);
   const woken = await wakeFollowers(tx, row.id, baseId);
-  return { jobs: woken.jobs, events: [...changed, ...kept, ...woken.events] };
+  const following = await askNext(tx, row);
+  return {
+    jobs: [...woken.jobs, ...following.jobs],
+    events: [...changed, ...kept, ...woken.events, ...following.events],
+  };
+}
+
+/** What the plan said would be asked for by itself afterwards. A guest that is in no state for it now stays as it is. */
+async function askNext(tx: Tx, { plan, guestId }: FinishedRow): Promise<After> {
+  if (plan?.follow === undefined || guestId === null) return { events: [], jobs: [] };
+  try {
+    const { operations } = await makeGuestOperation(tx, guestId, { kind: plan.follow });
+    return await insertUnasked(tx, operations);
+  } catch (thrown) {
+    // The refusals of a request are made before anything is written.
+    if (thrown instanceof OffshootError) return { events: [], jobs: [] };
+    throw thrown;
+  }
 }
 
 const filesOf = (plan: Plan | null): string[] =>
@@ -222,7 +243,7 @@ async function adoptClone(
     [
       row.guestId,
       started ? 'running' : 'stopped',
-      filesOf(row.plan),
+      filesOf(row.plan).filter((path) => row.plan?.removes?.includes(path) !== true),
       result.address ?? null,
       row.plan?.baseDigest ?? null,
       jsonOrNull(generationsOf(row.plan, result)),

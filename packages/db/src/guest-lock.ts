@@ -1,5 +1,11 @@
 /** Row locks and the rule that one guest has one operation at a time. Internal to this package. */
-import type { CloneMode, GuestSnapshot, GuestState, OperationKind } from '@offshoot/clone-core/contract';
+import type {
+  CloneMode,
+  Generations,
+  GuestSnapshot,
+  GuestState,
+  OperationKind,
+} from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import type { Tx } from './transaction.ts';
 
@@ -13,6 +19,7 @@ export interface LockedGuest {
   mode: CloneMode | null;
   baseId: string | null;
   snapshots: GuestSnapshot[] | null;
+  generations: Generations | null;
 }
 
 /** Locks the guest's row until the transaction ends; `shared` lets others lock it shared too. Throws `not-found`. */
@@ -23,7 +30,7 @@ export async function lockGuest(
   field = 'guestId',
 ): Promise<LockedGuest> {
   const { rows } = await tx.query<LockedGuest>(
-    `SELECT "id", "hostId", "name", "uuid", "state", "managed", "mode", "baseId", "snapshots" FROM "guest" WHERE "id" = $1
+    `SELECT "id", "hostId", "name", "uuid", "state", "managed", "mode", "baseId", "snapshots", "generations" FROM "guest" WHERE "id" = $1
      ${lock === 'exclusive' ? 'FOR NO KEY UPDATE' : 'FOR SHARE'}`,
     [guestId],
   );
@@ -51,7 +58,7 @@ const doing: Record<OperationKind, string> = {
   snapshot: 'is being put into a snapshot',
   revert: 'is being put back to a snapshot',
   'remove-snapshot': 'is losing a snapshot',
-  promote: 'is being detached from its base',
+  promote: 'is getting disks of its own',
   transfer: 'is being brought from another host',
 };
 

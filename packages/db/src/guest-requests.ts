@@ -20,7 +20,8 @@ import {
   type StoredRequest,
 } from './types.ts';
 
-const START_TIMEOUT_SECONDS = 180;
+/** How long an agent may take to answer after a start, seconds. */
+export const AGENT_SECONDS = 180;
 const STOP_TIMEOUT_SECONDS = 60;
 
 export type Made = Promise<{ operations: NewOperation[]; events?: ReturnType<typeof inventoryEvent>[] }>;
@@ -48,7 +49,7 @@ export function refuseIfMissing(guest: LockedGuest): void {
 }
 
 function refuseIfWhole(guest: LockedGuest): void {
-  if (guest.baseId !== null && guest.managed) return;
+  if (guest.managed && (guest.baseId !== null || guest.generations !== null)) return;
   throw new OffshootError('unavailable-mode', {
     publicMessage: `“${guest.name}” stands on no base: its disks are its own already.`,
     remedy: 'There is nothing to do.',
@@ -105,6 +106,23 @@ function refuseIfNotLinked(guest: LockedGuest): void {
   });
 }
 
+/**
+ * One click on one guest. With the fingerprint of the plan that was shown, it ends `stale`, nothing done, when the plan
+ * is another one by then.
+ */
+export type AskedOfGuest = Asked & { guestId: string; agreedFingerprint?: string };
+
+type GuestRequest = Parameters<typeof makeGuestOperation>[2];
+
+export function askOf(db: Db, asked: AskedOfGuest, request: GuestRequest): Promise<BatchResult> {
+  const { guestId, agreedFingerprint } = asked;
+  const agreed = agreedFingerprint === undefined ? {} : { agreedFingerprint };
+  return ask(db, asked, { guestId, request, ...agreed }, async (tx) => {
+    const made = await makeGuestOperation(tx, guestId, request);
+    return { ...made, operations: made.operations.map((each) => ({ ...each, ...agreed })) };
+  });
+}
+
 /** The rows of one request for one guest. */
 export async function makeGuestOperation(
   tx: Tx,
@@ -152,55 +170,38 @@ export async function makeGuestOperation(
 }
 
 /** Starts a guest. Throws `busy`, `not-found`, `source-missing`. */
-export function requestStart(
-  db: Db,
-  asked: Asked & { guestId: string; waitForAgent: boolean },
-): Promise<BatchResult> {
+export function requestStart(db: Db, asked: AskedOfGuest & { waitForAgent: boolean }): Promise<BatchResult> {
   const request = {
     kind: 'start',
     waitForAgent: asked.waitForAgent,
-    agentTimeoutSeconds: START_TIMEOUT_SECONDS,
+    agentTimeoutSeconds: AGENT_SECONDS,
   } as const;
-  return ask(db, asked, { guestId: asked.guestId, request }, (tx) =>
-    makeGuestOperation(tx, asked.guestId, request),
-  );
+  return askOf(db, asked, request);
 }
 
 /** Stops a guest; `force` cuts its power. Throws `busy`, `not-found`, `source-missing`. */
-export function requestStop(
-  db: Db,
-  asked: Asked & { guestId: string; force: boolean },
-): Promise<BatchResult> {
+export function requestStop(db: Db, asked: AskedOfGuest & { force: boolean }): Promise<BatchResult> {
   const request = { kind: 'stop', force: asked.force, timeoutSeconds: STOP_TIMEOUT_SECONDS } as const;
-  return ask(db, asked, { guestId: asked.guestId, request }, (tx) =>
-    makeGuestOperation(tx, asked.guestId, request),
-  );
+  return askOf(db, asked, request);
 }
 
 /**
  * Puts a linked clone back to what it was when it was cloned; what runs is switched off and started again. Throws `busy`,
  * `not-found`, `source-missing`, and `unavailable-mode` for what is no linked clone.
  */
-export function requestReset(
-  db: Db,
-  asked: Asked & { guestId: string; waitForAgent: boolean },
-): Promise<BatchResult> {
+export function requestReset(db: Db, asked: AskedOfGuest & { waitForAgent: boolean }): Promise<BatchResult> {
   const request = {
     kind: 'reset',
     waitForAgent: asked.waitForAgent,
-    agentTimeoutSeconds: START_TIMEOUT_SECONDS,
+    agentTimeoutSeconds: AGENT_SECONDS,
   } as const;
-  return ask(db, asked, { guestId: asked.guestId, request }, (tx) =>
-    makeGuestOperation(tx, asked.guestId, request),
-  );
+  return askOf(db, asked, request);
 }
 
 /** Detaches a linked clone from its base, in the bulk lane. Throws `busy`, `not-found`, `source-missing`, `unavailable-mode`. */
-export function requestPromote(db: Db, asked: Asked & { guestId: string }): Promise<BatchResult> {
+export function requestPromote(db: Db, asked: AskedOfGuest): Promise<BatchResult> {
   const request = { kind: 'promote' } as const;
-  return ask(db, asked, { guestId: asked.guestId, request }, (tx) =>
-    makeGuestOperation(tx, asked.guestId, request),
-  );
+  return askOf(db, asked, request);
 }
 
 /**
@@ -209,36 +210,27 @@ export function requestPromote(db: Db, asked: Asked & { guestId: string }): Prom
  */
 export function requestSnapshot(
   db: Db,
-  asked: Asked & { guestId: string; kind: SnapshotKind; name: string },
+  asked: AskedOfGuest & { kind: SnapshotKind; name: string },
 ): Promise<BatchResult> {
   const { kind } = asked;
   const name = parseOrRefuse<string>(snapshotNameSchema, asked.name);
   const request = { kind, name };
-  return ask(db, asked, { guestId: asked.guestId, request }, (tx) =>
-    makeGuestOperation(tx, asked.guestId, request),
-  );
+  return askOf(db, asked, request);
 }
 
 /** Deletes a guest that Offshoot made. Throws `busy`, `not-found`, `not-allowed`. */
-export function requestDelete(db: Db, asked: Asked & { guestId: string }): Promise<BatchResult> {
+export function requestDelete(db: Db, asked: AskedOfGuest): Promise<BatchResult> {
   const request = { kind: 'delete' } as const;
-  return ask(db, asked, { guestId: asked.guestId, request }, (tx) =>
-    makeGuestOperation(tx, asked.guestId, request),
-  );
+  return askOf(db, asked, request);
 }
 
 /**
  * Compares a guest's disks with what it was cloned from. Throws `busy`, `not-found`, and `source-missing` when there is
  * nothing (any more) to compare it with.
  */
-export function requestVerify(
-  db: Db,
-  asked: Asked & { guestId: string; depth: VerifyDepth },
-): Promise<BatchResult> {
+export function requestVerify(db: Db, asked: AskedOfGuest & { depth: VerifyDepth }): Promise<BatchResult> {
   const request = { kind: 'verify', depth: asked.depth } as const;
-  return ask(db, asked, { guestId: asked.guestId, request }, (tx) =>
-    makeGuestOperation(tx, asked.guestId, request),
-  );
+  return askOf(db, asked, request);
 }
 
 async function makeVerify(
@@ -278,7 +270,7 @@ async function makeVerify(
  */
 export function requestCapture(
   db: Db,
-  asked: Asked & { guestId: string; template?: CaptureTemplate; memory?: boolean },
+  asked: AskedOfGuest & { template?: CaptureTemplate; memory?: boolean },
 ): Promise<BatchResult> {
   const template =
     asked.template === undefined ? undefined : parseOrRefuse(captureTemplateSchema, asked.template);
@@ -288,7 +280,7 @@ export function requestCapture(
     ...(template ? { template } : {}),
     ...(asked.memory === true ? { memory: true } : {}),
   };
-  return ask(db, asked, { request }, (tx) => makeGuestOperation(tx, asked.guestId, request));
+  return askOf(db, asked, request);
 }
 
 /** Makes a template version from an image file on a host. Throws `not-found` (field `hostId`), `invalid-input`. */

@@ -3,8 +3,10 @@
  * in the same transaction; nothing outside this package writes them.
  */
 export type { Asked } from './ask.ts';
+export type { AskedOfGuest } from './guest-requests.ts';
 export { requestClone } from './clone-request.ts';
 export {
+  AGENT_SECONDS,
   requestCapture,
   requestDelete,
   requestImport,

@@ -5,11 +5,12 @@ import { ask, type Asked } from './ask.ts';
 import type { Db } from './client.ts';
 import { lockGuest, refuseIfBusy } from './guest-lock.ts';
 import {
+  askOf,
   idleGuest,
-  makeGuestOperation,
   operation,
   parseOrRefuse,
   refuseIfMissing,
+  type AskedOfGuest,
   type Made,
 } from './guest-requests.ts';
 import type { Tx } from './transaction.ts';
@@ -89,9 +90,6 @@ export function requestRefresh(
 }
 
 /** Puts a refreshed clone back to one of its earlier states. Throws `busy`, `not-found`, `source-missing`. */
-export function requestRestore(db: Db, asked: Asked & { guestId: string; to: number }): Promise<BatchResult> {
-  const request = { kind: 'restore', to: asked.to } as const;
-  return ask(db, asked, { guestId: asked.guestId, request }, (tx) =>
-    makeGuestOperation(tx, asked.guestId, request),
-  );
+export function requestRestore(db: Db, asked: AskedOfGuest & { to: number }): Promise<BatchResult> {
+  return askOf(db, asked, { kind: 'restore', to: asked.to });
 }

@@ -73,11 +73,12 @@ async function resolve(
       };
     }
     case 'promote': {
-      const { owned } = await ownOf(db, held.guestId);
-      return { kind: 'promote', guest: await guestRef(db, held.guestId), owned };
+      const { owned, generations } = await lineageOf(db, held.guestId);
+      const guest = await guestRef(db, held.guestId);
+      return { kind: 'promote', guest, owned, ...(generations ? { generations } : {}) };
     }
     case 'reset': {
-      const { owned, baseId, label } = await ownOf(db, held.guestId);
+      const { owned, baseId, label } = await lineageOf(db, held.guestId);
       if (baseId === null) throw baseGone();
       return {
         ...request,
@@ -167,24 +168,35 @@ async function hostOf(db: Db, guestId: string | null): Promise<string | undefine
   return rows[0]?.hostId;
 }
 
-/** What a guest was cloned from, and what belongs to it. The source is left out when it is gone or elsewhere. */
-async function lineageOf(
-  db: Db,
-  guestId: string | null,
-): Promise<{ source?: GuestRef; owned: string[]; generations?: Generations }> {
+interface Lineage {
+  /** Left out when it is gone or elsewhere. */
+  source?: GuestRef;
+  /** What it was cloned from, as it was called then. */
+  label: string;
+  owned: string[];
+  baseId: string | null;
+  generations?: Generations;
+}
+
+/** What a guest was cloned from and stands on, and what belongs to it. A guest without a row owns nothing. */
+async function lineageOf(db: Db, guestId: string | null): Promise<Lineage> {
   const { rows } = await db.pool.query<{
     ownedFiles: string[] | null;
     generations: Generations | null;
+    baseId: string | null;
+    sourceName: string | null;
     uuid: string | null;
     name: string | null;
   }>(
-    `SELECT g."ownedFiles", g."generations", s."uuid", s."name" FROM "guest" g
+    `SELECT g."ownedFiles", g."generations", g."baseId", g."sourceName", s."uuid", s."name" FROM "guest" g
        LEFT JOIN "guest" s ON s."id" = g."sourceGuestId" AND s."hostId" = g."hostId" WHERE g."id" = $1`,
     [guestId],
   );
   const row = rows[0];
   return {
+    label: row?.sourceName ?? 'its source',
     owned: row?.ownedFiles ?? [],
+    baseId: row?.baseId ?? null,
     ...(row?.generations ? { generations: row.generations } : {}),
     ...(row?.uuid && row.name !== null ? { source: { uuid: row.uuid, name: row.name } } : {}),
   };
@@ -256,24 +268,6 @@ const baseGone = (): OffshootError =>
     publicMessage: 'The source’s captured base is gone.',
     remedy: 'Make the clone again.',
   });
-
-/** What a guest owns and stands on. A guest without a row owns nothing. */
-async function ownOf(
-  db: Db,
-  guestId: string | null,
-): Promise<{ owned: string[]; baseId: string | null; label: string }> {
-  const { rows } = await db.pool.query<{
-    ownedFiles: string[] | null;
-    baseId: string | null;
-    sourceName: string | null;
-  }>('SELECT "ownedFiles", "baseId", "sourceName" FROM "guest" WHERE "id" = $1', [guestId]);
-  const row = rows[0];
-  return {
-    owned: row?.ownedFiles ?? [],
-    baseId: row?.baseId ?? null,
-    label: row?.sourceName ?? 'its source',
-  };
-}
 
 async function guestRef(db: Db, guestId: string | null): Promise<GuestRef> {
   const { rows } = await db.pool.query<{ uuid: string | null; name: string }>(

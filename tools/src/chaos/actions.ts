@@ -1,160 +1,123 @@
-/** The operations that a run asks for. */
-import {
-  cloneRequestSchema,
-  importRequestSchema,
-  type CloneMode,
-  type Source as CloneSource,
-} from '@offshoot/clone-core/contract';
-import {
-  requestCapture,
-  requestClone,
-  requestDelete,
-  requestImport,
-  requestRemoveBase,
-  requestReset,
-  requestStart,
-  requestStop,
-  requestVerify,
-} from '@offshoot/db/operations';
+/** The operations that a run asks for: clones, templates and bases; what is done to guests is in guest-actions.ts. */
+import { cloneRequestSchema, importRequestSchema, type CloneMode } from '@offshoot/clone-core/contract';
+import { requestCapture, requestClone, requestImport, requestRemoveBase } from '@offshoot/db/operations';
 import { randomUUID } from 'node:crypto';
 import { click, type Asked } from './asking.ts';
+import { guestActions, type Action } from './guest-actions.ts';
+import { clones, nameOf, newName, someGuest, someVersion, standing, type Origin } from './origins.ts';
 import { Violation } from './violation.ts';
 import type { Random } from './random.ts';
-import type { Content } from './sources.ts';
 import { patiently, type World } from './world.ts';
 import { HOST_ID } from './workers.ts';
 
-export interface Action {
-  kind: string;
-  /** How often it is drawn, with that many clones there. */
-  weight(clones: number): number;
-  ask(world: World, random: Random): Promise<Asked[]>;
-}
-
 /** More than this and the checks of a round take longer than its operations. */
 const ENOUGH = 9;
-const making = (weight: number) => (clones: number) => (clones >= ENOUGH ? 0.2 : weight);
-const ending = (weight: number) => (clones: number) =>
-  clones >= ENOUGH ? weight * 6 : clones > 2 ? weight : 0.2;
-const steady = (weight: number) => () => weight;
+const making = (weight: number) => (there: number) => (there >= ENOUGH ? 0.2 : weight);
 
-const newName = (world: World): string => `${world.prefix}g${++world.count}`;
-
-interface Origin {
-  name: string;
-  source: CloneSource;
-  content: Content;
-  /** Starting a clone of it does not change it: nothing in it boots. */
-  inert: boolean;
+interface Wish {
+  mode: CloneMode;
+  names: readonly string[];
+  start?: boolean;
+  refreshable?: boolean;
+  key?: string;
 }
 
-const nameOf = (world: World, full: string): string => full.slice(world.prefix.length);
-
-/** A guest that can be cloned now: one of the standing sources, or a clone. */
-async function someGuest(world: World, random: Random): Promise<Origin | undefined> {
-  const rows = await clones(world);
-  const sources = world.sources.standing;
-  const known = await patiently(() =>
-    world.db.prisma.guest.findMany({
-      where: { uuid: { in: sources.map(({ uuid }) => uuid) } },
-      orderBy: { name: 'asc' },
-    }),
-  );
-  const origins: Origin[] = [
-    ...known.flatMap(({ id, name, uuid }) => {
-      const source = sources.find((each) => each.uuid === uuid);
-      const origin = {
-        name,
-        source: { type: 'guest' as const, id },
-        content: source?.content,
-        inert: source?.agent === false,
-      };
-      return [origin, origin];
-    }),
-    ...rows.map(({ id, name }) => {
-      const content = world.ledger.guests.get(id);
-      return { name, source: { type: 'guest' as const, id }, content, inert: content !== undefined };
-    }),
-  ];
-  return origins.length === 0 ? undefined : random.pick(origins);
-}
-
-export async function clones(world: World) {
-  return patiently(() =>
-    world.db.prisma.guest.findMany({
-      where: { hostId: HOST_ID, managed: true, state: { in: ['stopped', 'running', 'paused'] } },
-      orderBy: { id: 'asc' },
-    }),
-  );
-}
-
-async function someVersion(world: World, random: Random): Promise<Origin | undefined> {
-  const versions = await patiently(() =>
-    world.db.prisma.templateVersion.findMany({ include: { template: true }, orderBy: { id: 'asc' } }),
-  );
-  if (versions.length === 0) return undefined;
-  const version = random.pick(versions);
-  const content = world.ledger.templates.get(version.template.name);
-  return {
-    name: version.template.name,
-    source: { type: 'template', versionId: version.id },
-    content,
-    inert: content !== undefined,
-  };
-}
+/** Seconds: more than a guest of a busy machine takes, less than a round may. */
+const AGENT_SECONDS = 45;
 
 /** Asks for clones and notes what must be in them. */
-export async function askClones(
-  world: World,
-  origin: Origin,
-  mode: CloneMode,
-  names: readonly string[],
-  start: boolean,
-  key?: string,
-): Promise<Asked> {
+export async function askClones(world: World, origin: Origin, wish: Wish): Promise<Asked> {
+  const { mode, names, start = false, refreshable = false, key } = wish;
+  const memory = mode === 'memory';
   const request = cloneRequestSchema.parse({
     source: origin.source,
     mode,
     names,
-    options: { start: start && origin.inert, waitForAgent: false },
+    options: memory
+      ? { agentTimeoutSeconds: AGENT_SECONDS }
+      : { start: start && origin.inert, waitForAgent: false, refreshable },
   });
   const count = names.length === 1 ? '' : ` ×${names.length}`;
+  const how = refreshable ? 'refreshable' : mode;
   const asked = await click(
     world,
-    `clone ${mode}${count} of ${nameOf(world, origin.name)}`,
+    `clone ${how}${count} of ${nameOf(world, origin.name)}`,
     (clicked) => requestClone(world.db, { ...clicked, request }),
     key,
   );
+  const { ledger } = world;
   const rows = await patiently(() =>
-    world.db.prisma.operation.findMany({ where: { id: { in: asked.operationIds }, kind: 'clone' } }),
+    world.db.prisma.operation.findMany({ where: { id: { in: asked.operationIds } } }),
   );
-  for (const { guestId } of rows) if (guestId !== null) world.ledger.guests.set(guestId, origin.content);
+  for (const { id, kind, guestId, afterId } of rows) {
+    if (kind === 'capture') ledger.expect(id, () => void ledger.captured.set(id, origin.content()));
+    if (kind !== 'clone' || guestId === null) continue;
+    // The disks of a clone with memory are written to by what runs in it.
+    const content = (): ReturnType<Origin['content']> =>
+      memory ? undefined : afterId === null ? origin.content() : ledger.captured.get(afterId);
+    ledger.expect(id, () => ledger.begin(guestId, content(), refreshable ? 1 : 0));
+  }
   return asked;
 }
+
+const someCount = (random: Random): number =>
+  random.weighted([
+    { weight: 7, value: 1 },
+    { weight: 2, value: 2 },
+    { weight: 1, value: 3 },
+  ]);
+const names = (world: World, count: number): string[] => Array.from({ length: count }, () => newName(world));
 
 function cloneAction(
   kind: string,
   weight: number,
   find: (world: World, random: Random) => Promise<Origin | undefined>,
-  mode: CloneMode,
+  part: { mode: CloneMode; refreshable?: boolean },
 ): Action {
   return {
     kind,
     weight: making(weight),
     async ask(world, random) {
       const origin = await find(world, random);
-      const count = random.weighted([
-        { weight: 7, value: 1 },
-        { weight: 2, value: 2 },
-        { weight: 1, value: 3 },
-      ]);
-      const start = random.chance(0.2);
-      if (!origin) return [];
-      const names = Array.from({ length: count }, () => newName(world));
-      return [await askClones(world, origin, mode, names, start)];
+      const count = someCount(random);
+      const start = random.chance(0.2) && part.refreshable !== true;
+      return origin ? [await askClones(world, origin, { ...part, start, names: names(world, count) })] : [];
     },
   };
 }
+
+/** Clones that are brought up to date later, most of them of sources that change. */
+const refreshable = cloneAction(
+  'clone-refreshable',
+  3,
+  async (world, random) => {
+    const moving = world.sources.standing.filter((source) => source.moving).map(({ name }) => name);
+    const known = (await standing(world)).filter(({ name }) => moving.includes(name));
+    const one = random.chance(0.75) && known.length > 0 ? random.pick(known) : await someGuest(world, random);
+    const row = one && world.sources.standing.find(({ name }) => name === one.name);
+    if (row) world.ledger.noted.add(row.uuid);
+    return one;
+  },
+  { mode: 'full', refreshable: true },
+);
+
+/** A running guest with an agent takes 128 MiB each, and a share of the processors. */
+const ENOUGH_WITH_MEMORY = 2;
+
+/** Of the running sample guest, or of a warm template: the clone goes on where that is. */
+const memoryClone: Action = {
+  kind: 'clone-memory',
+  weight: making(1.2),
+  async ask(world, random) {
+    const fromTemplate = random.chance(0.4);
+    const there = (await clones(world)).filter(({ mode }) => mode === 'memory').length;
+    const source = world.sources.standing.find(({ agent }) => agent);
+    if (there >= ENOUGH_WITH_MEMORY || !source) return [];
+    const template = fromTemplate ? await someVersion(world, random, true) : undefined;
+    const origin = template ?? (await standing(world)).find(({ name }) => name === source.name);
+    return origin ? [await askClones(world, origin, { mode: 'memory', names: names(world, 1) })] : [];
+  },
+};
 
 /** The same click arrives twice at once: one batch, told twice. */
 const sameClick: Action = {
@@ -164,12 +127,8 @@ const sameClick: Action = {
     const origin = await someGuest(world, random);
     const mode = random.pick(['full', 'linked'] as const);
     if (!origin) return [];
-    const name = newName(world);
-    const key = randomUUID();
-    const both = await Promise.all([
-      askClones(world, origin, mode, [name], false, key),
-      askClones(world, origin, mode, [name], false, key),
-    ]);
+    const wish = { mode, names: names(world, 1), key: randomUUID() };
+    const both = await Promise.all([askClones(world, origin, wish), askClones(world, origin, wish)]);
     const [one, other] = both.map(({ operationIds, refused }) => refused ?? operationIds.join());
     if (one !== other) throw new Violation('one click', `the same click was answered ${one} and ${other}`);
     const [first] = both;
@@ -183,52 +142,56 @@ const sameName: Action = {
   weight: making(1),
   async ask(world, random) {
     const origins = [await someGuest(world, random), await someGuest(world, random)];
-    const name = newName(world);
+    const wish = { mode: 'full', names: names(world, 1) } as const;
     const both = await Promise.all(
-      origins.map(async (origin) => (origin ? askClones(world, origin, 'full', [name], false) : undefined)),
+      origins.map(async (origin) => (origin ? askClones(world, origin, wish) : undefined)),
     );
     const asked = both.filter((one) => one !== undefined);
     if (asked.filter(({ refused }) => refused === undefined).length > 1)
-      throw new Violation('one name', `two got the name ${name}`);
+      throw new Violation('one name', `two got the name ${wish.names.join()}`);
     return asked;
   },
 };
 
-function guestAction(
+function captureAction(
   kind: string,
-  weight: Action['weight'],
-  ask: (world: World, guest: { id: string; name: string }) => Promise<Asked>,
-  suits: (guest: { mode: string | null }) => boolean = () => true,
+  weight: number,
+  memory: boolean,
+  find: (world: World, random: Random) => Promise<Origin | undefined>,
 ): Action {
   return {
     kind,
-    weight,
+    weight: making(weight),
     async ask(world, random) {
-      // A clone that boots writes to its disk, and what must be in it is not known any more: left stopped.
-      const rows = (await clones(world)).filter(
-        (row) => suits(row) && (kind === 'delete' || world.ledger.guests.get(row.id) !== undefined),
+      const origin = await find(world, random);
+      if (origin?.source.type !== 'guest') return [];
+      const { id } = origin.source;
+      const template = `${world.prefix}t${++world.count}`;
+      const asked = await click(
+        world,
+        `capture of ${nameOf(world, origin.name)}${memory ? ' with memory' : ''}`,
+        (clicked) =>
+          requestCapture(world.db, {
+            ...clicked,
+            guestId: id,
+            template: { name: template, description: '' },
+            memory,
+          }),
       );
-      return rows.length === 0 ? [] : [await ask(world, random.pick(rows))];
+      for (const operationId of asked.operationIds)
+        world.ledger.expect(
+          operationId,
+          () => void world.ledger.templates.set(template, memory ? undefined : origin.content()),
+        );
+      return [asked];
     },
   };
 }
 
-const capture: Action = {
-  kind: 'capture',
-  weight: making(1),
-  async ask(world, random) {
-    const origin = await someGuest(world, random);
-    if (origin?.source.type !== 'guest') return [];
-    const { id } = origin.source;
-    const template = `${world.prefix}t${++world.count}`;
-    world.ledger.templates.set(template, origin.content);
-    return [
-      await click(world, `capture of ${nameOf(world, origin.name)}`, (clicked) =>
-        requestCapture(world.db, { ...clicked, guestId: id, template: { name: template, description: '' } }),
-      ),
-    ];
-  },
-};
+const warmTemplate = captureAction('capture-memory', 0.4, true, async (world) => {
+  const source = world.sources.standing.find(({ agent }) => agent);
+  return (await standing(world)).find(({ name }) => name === source?.name);
+});
 
 const importing: Action = {
   kind: 'import',
@@ -249,7 +212,7 @@ const importing: Action = {
 /** Refused while something stands on it, which is drawn too. */
 const removeBase: Action = {
   kind: 'remove-base',
-  weight: steady(0.8),
+  weight: () => 0.8,
   async ask(world, random) {
     const bases = await patiently(() => world.db.prisma.base.findMany({ orderBy: { id: 'asc' } }));
     if (bases.length === 0) return [];
@@ -262,45 +225,21 @@ const removeBase: Action = {
   },
 };
 
+const version = (world: World, random: Random): Promise<Origin | undefined> =>
+  someVersion(world, random, false);
+
 export const actions: readonly Action[] = [
-  cloneAction('clone-full', 4, someGuest, 'full'),
-  cloneAction('clone-linked', 3, someGuest, 'linked'),
-  cloneAction('clone-template', 3, someVersion, 'linked'),
-  cloneAction('clone-template-full', 1, someVersion, 'full'),
+  cloneAction('clone-full', 4, someGuest, { mode: 'full' }),
+  cloneAction('clone-linked', 3, someGuest, { mode: 'linked' }),
+  cloneAction('clone-template', 3, version, { mode: 'linked' }),
+  cloneAction('clone-template-full', 1, version, { mode: 'full' }),
+  refreshable,
+  memoryClone,
   sameClick,
   sameName,
-  guestAction('start', steady(1), (world, { id, name }) =>
-    click(world, `start ${nameOf(world, name)}`, (clicked) =>
-      requestStart(world.db, { ...clicked, guestId: id, waitForAgent: false }),
-    ),
-  ),
-  guestAction('stop', steady(1), (world, { id, name }) =>
-    click(world, `stop ${nameOf(world, name)}`, (clicked) =>
-      requestStop(world.db, { ...clicked, guestId: id, force: true }),
-    ),
-  ),
-  guestAction('verify', steady(0.7), (world, { id, name }) =>
-    click(world, `verify ${nameOf(world, name)}`, (clicked) =>
-      requestVerify(world.db, { ...clicked, guestId: id, depth: 'whole' }),
-    ),
-  ),
-  guestAction(
-    'reset',
-    steady(1),
-    (world, { id, name }) =>
-      click(world, `reset ${nameOf(world, name)}`, (clicked) =>
-        requestReset(world.db, { ...clicked, guestId: id, waitForAgent: false }),
-      ),
-    ({ mode }) => mode === 'linked',
-  ),
-  guestAction('delete', ending(2), (world, guest) => askDelete(world, guest)),
-  capture,
+  captureAction('capture', 1, false, someGuest),
+  warmTemplate,
   importing,
   removeBase,
+  ...guestActions(ENOUGH),
 ];
-
-export function askDelete(world: World, { id, name }: { id: string; name: string }): Promise<Asked> {
-  return click(world, `delete ${nameOf(world, name)}`, (clicked) =>
-    requestDelete(world.db, { ...clicked, guestId: id }),
-  );
-}

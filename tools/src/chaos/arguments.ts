@@ -5,6 +5,8 @@ import { z } from 'zod';
 
 export interface ChaosOptions {
   rounds: number;
+  /** Number of the first round: its choices are those of that round in a longer run, among the guests of this one. */
+  from: number;
   seed: number;
   /** Keep the folder with logs, disks and databases also when nothing was found. */
   keep: boolean;
@@ -20,7 +22,7 @@ export interface ChaosOptions {
 }
 
 export const usage =
-  'It takes --rounds N, --seed S, --keep, --verbose, --isolated, --no-sample, --ops KIND,…, --faults KIND,… only.';
+  'It takes --rounds N, --from N, --seed S, --keep, --verbose, --isolated, --no-sample, --ops KIND,…, --faults KIND,… only.';
 
 const schema = z.object({
   rounds: z.coerce
@@ -29,6 +31,12 @@ const schema = z.object({
     .min(1, '--rounds is 1 to 100000.')
     .max(100_000, '--rounds is 1 to 100000.')
     .default(20),
+  from: z.coerce
+    .number({ error: '--from is a number.' })
+    .int('--from is a whole number.')
+    .min(1, '--from is 1 to 100000.')
+    .max(100_000, '--from is 1 to 100000.')
+    .default(1),
   seed: z.coerce
     .number({ error: '--seed is a number.' })
     .int('--seed is a whole number.')
@@ -46,10 +54,11 @@ export function readArguments(
   known: { operations: readonly string[]; faults: readonly string[] },
 ): ChaosOptions {
   const values = parsed(argv);
-  const numbers = schema.safeParse({ rounds: values.rounds, seed: values.seed });
+  const numbers = schema.safeParse({ rounds: values.rounds, from: values.from, seed: values.seed });
   if (!numbers.success) throw refused(numbers.error.issues[0]?.message ?? 'That can’t be read.');
   return {
     rounds: numbers.data.rounds,
+    from: numbers.data.from,
     seed: numbers.data.seed ?? Math.floor(Math.random() * 2 ** 32),
     keep: values.keep ?? false,
     verbose: values.verbose ?? false,
@@ -66,6 +75,7 @@ function parsed(argv: readonly string[]) {
       args: [...argv],
       options: {
         rounds: { type: 'string' },
+        from: { type: 'string' },
         seed: { type: 'string' },
         keep: { type: 'boolean' },
         verbose: { type: 'boolean' },

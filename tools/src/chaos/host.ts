@@ -10,6 +10,8 @@ export interface Domain {
   xml: string;
   macs: string[];
   disks: { target: string; path: string; format: string }[];
+  /** Files that its disks are in now; of a stopped guest those of its definition. */
+  live: string[];
   snapshots: string[];
   checkpoints: string[];
   /** A job is under way: "None" when not. */
@@ -17,7 +19,7 @@ export interface Domain {
 }
 
 const MARK = '@@';
-const PARTS = ['domstate', 'dumpxml', 'snapshots', 'checkpoints', 'job'] as const;
+const PARTS = ['domstate', 'dumpxml', 'live', 'snapshots', 'checkpoints', 'job'] as const;
 
 /** Runs one virsh command. Rejects when it fails. */
 export async function virsh(uri: string, ...words: string[]): Promise<string> {
@@ -36,6 +38,7 @@ export async function domains(uri: string): Promise<Domain[]> {
     [
       ['domstate', `domstate ${uuid}`],
       ['dumpxml', `dumpxml --inactive ${uuid}`],
+      ['live', `dumpxml ${uuid}`],
       ['snapshots', `snapshot-list --name ${uuid}`],
       ['checkpoints', `checkpoint-list --name ${uuid}`],
       ['job', `domjobinfo ${uuid}`],
@@ -52,8 +55,8 @@ export async function domains(uri: string): Promise<Domain[]> {
     .split(MARK)
     .slice(1);
   return guests.flatMap((guest, index) => {
-    const [state = '', xml = '', snapshots = '', checkpoints = '', job = ''] = PARTS.map((part, at) =>
-      (parts[index * PARTS.length + at] ?? '').slice(part.length).trim(),
+    const [state = '', xml = '', live = '', snapshots = '', checkpoints = '', job = ''] = PARTS.map(
+      (part, at) => (parts[index * PARTS.length + at] ?? '').slice(part.length).trim(),
     );
     if (xml === '') return []; // gone meanwhile
     const lines = (text: string): string[] => text.split('\n').filter((line) => line.trim() !== '');
@@ -64,6 +67,7 @@ export async function domains(uri: string): Promise<Domain[]> {
         xml,
         macs: [...xml.matchAll(/<mac address='([^']+)'/g)].map((found) => found[1] ?? ''),
         disks: disksOf(xml),
+        live: disksOf(live).map(({ path }) => path),
         snapshots: lines(snapshots),
         checkpoints: lines(checkpoints),
         job: /Job type:\s+(\S+)/.exec(job)?.[1] ?? 'None',
@@ -88,4 +92,14 @@ export async function isFrozen(uri: string, uuid: string): Promise<boolean | und
     { reject: false, stdin: 'ignore' },
   );
   return done.exitCode === 0 ? !done.stdout.includes('thawed') : undefined;
+}
+
+/** What the guest calls itself, as its agent says; undefined when that does not answer. */
+export async function hostNameOf(uri: string, uuid: string): Promise<string | undefined> {
+  const done = await execa(
+    'virsh',
+    ['-q', '-c', uri, 'qemu-agent-command', uuid, '{"execute":"guest-get-host-name"}', '--timeout', '3'],
+    { reject: false, stdin: 'ignore' },
+  );
+  return done.exitCode === 0 ? /"host-name":"([^"]*)"/.exec(done.stdout)?.[1] : undefined;
 }

@@ -6,14 +6,21 @@ import { faults } from './faults/all.ts';
 import { isInside, moveIn, runInside } from './isolation.ts';
 import { failureLines, roundLine, Tally } from './report.ts';
 import { performRound } from './round.ts';
-import { openWorld, type World } from './world.ts';
+import { sampleCache } from './sources.ts';
+import { ensureSampleImage } from '../sample-guest/build.ts';
+import { openWorld, SCRATCH, type World } from './world.ts';
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
 async function run(options: ChaosOptions): Promise<number> {
-  if (options.isolated && !isInside()) return runInside();
+  if (options.isolated && !isInside()) {
+    // Its packages can't be fetched from inside: there is no way out of the namespaces.
+    if (options.sample) await ensureSampleImage(sampleCache(SCRATCH));
+    return runInside();
+  }
   if (isInside()) await moveIn();
-  say(`Chaos: ${options.rounds} rounds, seed ${options.seed}`);
+  const { from, rounds, seed } = options;
+  say(`Chaos: ${from === 1 ? `${rounds} rounds` : `rounds ${from} to ${from + rounds - 1}`}, seed ${seed}`);
   const world = await openWorld(options, say);
   const told = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => told.abort());
@@ -32,7 +39,8 @@ async function runRounds(world: World, told: AbortSignal): Promise<number> {
   const { options } = world;
   const tally = new Tally();
   const seen = { guests: new Set<string>(), bases: new Set<string>() };
-  for (let number = 1; number <= options.rounds && !told.aborted; number++) {
+  const { from, rounds } = options;
+  for (let number = from; number < from + rounds && !told.aborted; number++) {
     const began = performance.now();
     const seconds = (): number => (performance.now() - began) / 1000;
     try {

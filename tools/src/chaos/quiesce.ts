@@ -1,7 +1,7 @@
 /** After a round: everything is up again, a worker serves, and every operation comes to its end. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { UndoReport } from '@offshoot/clone-core/contract';
-import { askDelete } from './actions.ts';
+import { askDelete } from './guest-actions.ts';
 import type { Asked } from './asking.ts';
 import { domains } from './host.ts';
 import { isEnd } from './watch.ts';
@@ -9,8 +9,9 @@ import { Violation } from './violation.ts';
 import { ageClaims, HOST_ID } from './workers.ts';
 import { patiently, type World } from './world.ts';
 
-/** All operations of a round end within this, milliseconds. */
-const END_MS = 30_000;
+/** All operations of a round end within this, milliseconds; what waits for a guest's agent may take longer. */
+const END_MS = 45_000;
+const AGENT_END_MS = 120_000;
 /** The inventory tells what is on the host within this, milliseconds. */
 const SETTLE_MS = 20_000;
 /** Looks again this often when no event came, milliseconds. */
@@ -27,18 +28,19 @@ export async function quiesce(world: World): Promise<void> {
 }
 
 async function untilEnded(world: World): Promise<void> {
-  const deadline = Date.now() + END_MS;
+  const began = Date.now();
   for (;;) {
     const open = await patiently(() =>
       world.db.prisma.operation.findMany({
         where: { finishedAt: null },
-        select: { id: true, kind: true, state: true, title: true, claimedBy: true },
+        select: { id: true, kind: true, state: true, title: true, request: true },
       }),
     );
     if (open.length === 0) return;
-    if (Date.now() > deadline) {
+    const allowed = open.some(({ request }) => isWithMemory(request)) ? AGENT_END_MS : END_MS;
+    if (Date.now() > began + allowed) {
       const said = open.map(({ id, kind, state, title }) => `${kind} ${title} ${state} (${id})`).join(', ');
-      throw new Violation('every operation ends', `after ${END_MS / 1000} s not ended: ${said}`);
+      throw new Violation('every operation ends', `after ${allowed / 1000} s not ended: ${said}`);
     }
     const living = world.workers.living.map(({ pid }) => pid);
     const dead = world.workers.sessions.filter((pid) => !living.includes(pid));
@@ -47,6 +49,11 @@ async function untilEnded(world: World): Promise<void> {
     await world.watch.next(isEnd, LOOK_MS);
   }
 }
+
+const isWithMemory = (request: unknown): boolean => {
+  const { mode, memory } = request as { mode?: string; memory?: boolean };
+  return mode === 'memory' || memory === true;
+};
 
 /** The inventory follows the host within seconds: until its rows say what virsh says. */
 async function untilSettled(world: World): Promise<void> {

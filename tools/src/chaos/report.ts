@@ -56,7 +56,7 @@ export class Tally {
 }
 
 const kindOf = (label: string): string =>
-  /^(clone|capture|import|start|stop|reset|verify|delete|remove-base)/.exec(
+  /^(clone|capture|import|start|stop|reset|verify|delete|remove-base|refresh|restore|snapshot|revert|remove-snapshot|promote|write)/.exec(
     label.replace('remove base', 'remove-base'),
   )?.[0] ?? label;
 
@@ -69,7 +69,8 @@ export function roundLine(number: number, seconds: number, done: Done): string {
         const code = (error as unknown as PublicError | null)?.code;
         return code === undefined ? state : `${state} (${code})`;
       });
-    return `${label}: ${refused === undefined ? states.join(', ') : `refused (${refused})`}`;
+    const ending = refused === undefined ? states.join(', ') : `refused (${refused})`;
+    return ending === '' ? label : `${label}: ${ending}`;
   });
   const faults = done.faults.map(({ kind, text }) => `${kind}: ${text ?? 'its moment did not come'}`);
   return `#${String(number).padStart(3, '0')}  ${seconds.toFixed(1).padStart(5)} s  ${asked.join('; ') || 'nothing to do'}${faults.length === 0 ? '' : ` | ${faults.join('; ')}`}`;
@@ -89,6 +90,6 @@ export function failureLines(world: World, number: number, seconds: number, erro
       ? error.done.operations.map(({ id, kind, title, state }) => `    ${id} ${kind} ${title} ${state}`)
       : []),
     `Seed ${world.options.seed}. Everything is kept in ${world.folder}: logs/ (workers, PostgreSQL, Redis, libvirt), store.img, images/.`,
-    `Again: npm run chaos -- --rounds ${number} --seed ${world.options.seed} --verbose${world.options.isolated ? ' --isolated' : ''}`,
+    `Again: npm run chaos -- --rounds ${number - world.options.from + 1}${world.options.from === 1 ? '' : ` --from ${world.options.from}`} --seed ${world.options.seed} --verbose${world.options.isolated ? ' --isolated' : ''}`,
   ];
 }

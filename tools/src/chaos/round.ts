@@ -3,7 +3,9 @@ import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ErrorCode } from '@offshoot/clone-core/contract';
 import { execa } from 'execa';
-import { actions, clones, type Action } from './actions.ts';
+import { actions } from './actions.ts';
+import type { Action } from './guest-actions.ts';
+import { clones, settleLedger, standing } from './origins.ts';
 import { cancel, type Asked } from './asking.ts';
 import { faults } from './faults/all.ts';
 import type { Fault } from './faults/fault.ts';
@@ -11,6 +13,7 @@ import { checkAll, type Seen } from './invariants/check.ts';
 import { someMoment } from './moments.ts';
 import { clearLeftovers, quiesce } from './quiesce.ts';
 import { randomFrom, type Random } from './random.ts';
+import { dropOldImages } from './writes.ts';
 import { patiently, type World } from './world.ts';
 import type { OperationRow } from '@offshoot/db/types';
 
@@ -43,6 +46,7 @@ export async function performRound(world: World, number: number, seen: Seen): Pr
   const excused = new Set<ErrorCode>();
   const last = await lastOperation(world);
   try {
+    await standing(world);
     const chosen = await chooseActions(world, random);
     const bad = chooseFaults(world, random);
     for (const fault of bad) for (const code of fault.excuses) excused.add(code);
@@ -61,8 +65,10 @@ export async function performRound(world: World, number: number, seen: Seen): Pr
     await quiesce(world);
     done.asked.push(...(await clearLeftovers(world, idsOf(done))));
     done.operations = await operationsSince(world, last);
+    await settleLedger(world);
     await checkAll(world, seen, { operations: done.operations, excused, sweep: number % SWEEP === 0 });
     await dropExtras(world);
+    await dropOldImages(world);
     await world.sources.replenish();
     return done;
   } catch (error) {

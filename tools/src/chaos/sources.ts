@@ -21,6 +21,8 @@ export interface Source {
   /** It has an agent that freezes filesystems. */
   agent: boolean;
   content: Content;
+  /** The run writes to its disks, as guests do. */
+  moving: boolean;
   /** sha256 of each file that its disks are in, as it was made. A disk that its guest writes to is left out. */
   files: Record<string, string>;
   definition: string;
@@ -45,6 +47,10 @@ export interface SourcesOptions {
   /** With the sample guest, built or found there. */
   sampleCache: string | undefined;
 }
+
+/** Where the sample guest's image is kept between runs. */
+export const sampleCache = (scratch: string): string =>
+  process.env['OFFSHOOT_CHAOS_CACHE'] ?? join(scratch, 'offshoot-chaos-cache');
 
 const SPARES = 3;
 const MEMORY_MIB = 32;
@@ -89,6 +95,14 @@ export async function makeSources(options: SourcesOptions): Promise<Sources> {
       running: true,
     }),
   ];
+  for (const [name, running] of [
+    ['drift', false],
+    ['flow', true],
+  ] as const) {
+    await toQcow2(plain, at(`${name}.qcow2`));
+    const disks = [{ path: at(`${name}.qcow2`), writes: true }];
+    standing.push(await define({ name, disks, content: { vda: [plain] }, running }));
+  }
   if (options.sampleCache !== undefined) {
     const image = await ensureSampleImage(options.sampleCache);
     await overlay(image, at('sample.qcow2'));
@@ -157,7 +171,8 @@ ${agent ? `<channel type='unix'><target type='virtio' name='org.qemu.guest_agent
     for (const path of [...(disk.writes === true ? [] : [disk.path]), ...(disk.below ?? [])])
       files[path] = await sha256(path);
   const known = (await domains(uri)).find((domain) => domain.uuid === uuid);
-  return { name, uuid, running, agent, content, files, definition: known?.xml ?? '' };
+  const moving = content !== undefined && disks.some(({ writes }) => writes === true);
+  return { name, uuid, running, agent, content, moving, files, definition: known?.xml ?? '' };
 }
 
 const AGENT_MS = 60_000;

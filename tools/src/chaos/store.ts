@@ -15,6 +15,17 @@ const BALLAST = 'chaos-ballast';
 /** Names at the root of the store that are not the product's. */
 export const foreign: readonly string[] = ['lost+found', BALLAST];
 
+const TRIES = 5;
+
+/** `mount -o loop` asks every loop device of the machine what it is of, and waits for one that hangs. */
+async function loopOf(image: string): Promise<string> {
+  for (let attempt = 1; ; attempt++) {
+    const device = (await execa('losetup', ['--find'])).stdout.trim();
+    const taken = await execa('losetup', [device, image], { reject: attempt >= TRIES });
+    if (taken.exitCode === 0) return device; // else another hand was quicker
+  }
+}
+
 /** An ext4 of that many bytes on a sparse file in the folder. Root only. */
 export async function makeStore(folder: string, bytes: number): Promise<Store> {
   const path = join(folder, 'store');
@@ -22,7 +33,10 @@ export async function makeStore(folder: string, bytes: number): Promise<Store> {
   await execa('truncate', ['--size', String(bytes), image]);
   await execa('mkfs.ext4', ['-q', '-m', '0', '-O', '^has_journal', image]);
   await mkdir(path);
-  await execa('mount', ['-o', 'loop', image, path]);
+  const device = await loopOf(image);
+  await execa('mount', [device, path]);
+  // Only marked while it is in use: it goes with the last mount of it.
+  await execa('losetup', ['--detach', device]);
   await chmod(path, 0o711);
   const ballast = join(path, BALLAST);
   return {

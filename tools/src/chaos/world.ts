@@ -13,20 +13,11 @@ import { stopServices } from '../start/child.ts';
 import type { ChaosOptions } from './arguments.ts';
 import { domains, virsh } from './host.ts';
 import { startServices, type Services } from './services.ts';
-import { makeSources, type Content, type Source, type Sources } from './sources.ts';
+import { Ledger } from './ledger.ts';
+import { makeSources, sampleCache, type Source, type Sources } from './sources.ts';
 import { makeStore, type Store } from './store.ts';
 import { watchEvents, type Watch } from './watch.ts';
 import { HOST_ID, workersOf, type Workers } from './workers.ts';
-
-/** What the run knows that the product does not say: what a guest must see in a clone. */
-export interface Ledger {
-  /** By the id of the guest's row. */
-  guests: Map<string, Content>;
-  /** By the template's name. */
-  templates: Map<string, Content>;
-  /** Operations whose cancel was asked for. */
-  cancels: Set<string>;
-}
 
 export interface World {
   options: ChaosOptions;
@@ -52,7 +43,7 @@ export interface World {
 
 const STORE_BYTES = 640 * 1024 ** 2;
 /** A real disk: a memory filesystem has neither the size nor the pace. */
-const SCRATCH = process.env['OFFSHOOT_TEST_SCRATCH'] ?? '/var/tmp';
+export const SCRATCH = process.env['OFFSHOOT_TEST_SCRATCH'] ?? '/var/tmp';
 
 const repository = join(import.meta.dirname, '../../..');
 
@@ -104,9 +95,7 @@ async function open(
     folder: join(folder, 'images'),
     prefix,
     seed: options.seed,
-    sampleCache: options.sample
-      ? (process.env['OFFSHOOT_CHAOS_CACHE'] ?? join(SCRATCH, 'offshoot-chaos-cache'))
-      : undefined,
+    sampleCache: options.sample ? sampleCache(SCRATCH) : undefined,
   });
   await migrate(services.databaseUrl);
   const db = openDatabase(services.databaseUrl, { poolSize: 8 });
@@ -135,6 +124,8 @@ async function open(
       OFFSHOOT_LIBVIRT_URI: services.libvirtUri,
       OFFSHOOT_STORE: store.path,
       OFFSHOOT_LANES_BULK: '2',
+      // So few that a state kept on purpose has its clone made whole.
+      OFFSHOOT_CHAIN_BUDGET: '3',
     },
   });
   undo.push(async () => {
@@ -142,7 +133,7 @@ async function open(
     await Promise.all(workers.living.map((worker) => workers.kill(worker)));
   });
   await workers.ensure();
-  const ledger: Ledger = { guests: new Map(), templates: new Map(), cancels: new Set() };
+  const ledger = new Ledger();
   return {
     options,
     folder,

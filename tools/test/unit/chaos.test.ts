@@ -18,6 +18,7 @@ describe('arguments of chaos', () => {
   it('are read', () => {
     expect(readArguments(['--rounds', '200', '--seed', '7', '--ops', 'start'], known)).toEqual({
       rounds: 200,
+      from: 1,
       seed: 7,
       keep: false,
       verbose: false,

@@ -2,7 +2,10 @@
 import { MAX_SNAPSHOTS } from '@offshoot/clone-core/contract';
 import type { GuestView } from '../server/views/guest.ts';
 
-type Guest = Pick<GuestView, 'state' | 'busy' | 'mode' | 'managed' | 'base' | 'host' | 'snapshots'>;
+type Guest = Pick<
+  GuestView,
+  'state' | 'busy' | 'mode' | 'managed' | 'base' | 'host' | 'snapshots' | 'states'
+>;
 
 function whyNotNow({ state, busy }: Guest): string | null {
   if (busy !== null) return 'It is being worked on.';
@@ -21,8 +24,16 @@ export function whyNoReset(guest: Guest): string | null {
   return whyNotNow(guest);
 }
 
-/** Detaching is the host's own copying; a simulated one does not do it. */
+/** Detaching is the host's own copying; a simulated one does not do it. Of a clone with states, from its earlier ones. */
 export function whyNoPromote(guest: Guest): string | null {
+  if (guest.states !== null) {
+    if (guest.states.list.length < 2) return 'It has no earlier state that it stands on.';
+    if (guest.snapshots.length > 0)
+      return 'Its snapshots are in the file that it stands on: remove them first.';
+    return (
+      whyNotNow(guest) ?? (guest.state === 'stopped' ? null : 'It can be done only while it is stopped.')
+    );
+  }
   if (guest.base === null) return 'It stands on no base: its disks are its own.';
   if (guest.host.simulated) return 'The simulated host does not do it.';
   if (guest.snapshots.length > 0) return 'Its snapshots stand on the base: remove them first.';

@@ -1,14 +1,21 @@
 /** Differential clones through the database and a worker: what is recorded is what is there. */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { refreshOptionsSchema, type Generations, type RefreshOptions } from '@offshoot/clone-core/contract';
-import { requestDelete, requestRefresh, requestRestore } from '@offshoot/db/operations';
+import {
+  refreshOptionsSchema,
+  type Generations,
+  type GuestQuestion,
+  type RefreshOptions,
+} from '@offshoot/clone-core/contract';
+import { requestDelete, requestRefresh, requestRestore, requestSnapshot } from '@offshoot/db/operations';
 import { assertSameContent, makeDisk, MIB } from '@offshoot/tools/lab/disks';
 import { execa } from 'execa';
 import { afterEach, beforeEach, expect, inject, it } from 'vitest';
 import type { PostgresUrl } from '../support/services.ts';
 import { clone, ended, options, ring } from '../support/simulated.ts';
 import { diskOf, expectFinished, openLab, type Lab } from './support/lab.ts';
+
+type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 
 const url: PostgresUrl = inject('postgresUrl');
 let lab: Lab;
@@ -110,5 +117,51 @@ it('a plan that was not the one agreed to is not run; a clone without a source i
   await lab.db.prisma.guest.update({ where: { id }, data: { sourceGuestId: null } });
   await expect(refresh(id)).rejects.toMatchObject({ code: 'source-missing' });
   await expect(refresh(sourceId)).rejects.toMatchObject({ code: 'unavailable-mode' });
+  await lab.expectTidy();
+});
+
+it('too many states: their last refresh says so, and the clone is made whole by itself', async () => {
+  await lab.worker({ OFFSHOOT_CHAIN_BUDGET: '3' });
+  const id = await refreshable('long');
+  for (const pattern of [1, 2, 3]) {
+    await write(sourceDisk, pattern, `${pattern}M`);
+    expectFinished(await rung(refresh(id, { ownChanges: 'keep' })));
+    // Nothing else may be done to it until what follows by itself is done.
+    await expect
+      .poll(() => lab.db.prisma.operation.count({ where: { guestId: id, finishedAt: null } }))
+      .toBe(0);
+  }
+  const made = await lab.db.prisma.operation.findMany({ where: { guestId: id, kind: 'promote' } });
+  // After the second: the third builds on the whole one, and is within the budget again.
+  expect(made.map(({ state }) => state)).toEqual(['finished']);
+  await assertSameContent(sourceDisk, await diskOf(named('long')));
+  const { mode, generations } = await row('long');
+  expect(mode).toBe('full');
+  expect((generations as unknown as Generations).list).toHaveLength(4);
+  await lab.expectTidy();
+});
+
+it('what would happen is told for every change to a guest, and is what is done', async () => {
+  await lab.worker();
+  const id = await refreshable('asked');
+  const plan = async (question: DistributiveOmit<GuestQuestion, 'guestId'>) =>
+    (await lab.queues.previewGuest('h1', { guestId: id, ...question })).plan;
+  expect((await plan({ kind: 'snapshot', name: 's1' })).notes[0]?.text).toContain('no memory');
+  const capture = await plan({ kind: 'capture', template: 'made-of-it', memory: false });
+  expect(capture.estimates.storeBytes).toBeGreaterThan(0);
+  expect(capture.summary).toContain('made-of-it');
+  expect((await plan({ kind: 'promote' })).steps).toEqual([]);
+  const refused = { code: 'source-missing' };
+  await expect(plan({ kind: 'reset', waitForAgent: false })).rejects.toMatchObject(refused);
+  await expect(plan({ kind: 'revert', name: 's1' })).rejects.toMatchObject({ code: 'not-found' });
+
+  const taking = await plan({ kind: 'snapshot', name: 's1' });
+  const asking = (name: string, agreedFingerprint: string) =>
+    rung(requestSnapshot(lab.db, { ...asked(), guestId: id, kind: 'snapshot', name, agreedFingerprint }));
+  expect(await asking('s2', taking.fingerprint)).toMatchObject({ state: 'stale' });
+  expectFinished(await asking('s1', taking.fingerprint));
+  const reverting = await plan({ kind: 'revert', name: 's1' });
+  expect(reverting.notes.map(({ text }) => text).join(' ')).toContain('since s1 was taken is lost');
+  expectFinished(await rung(requestDelete(lab.db, { ...asked(), guestId: id })));
   await lab.expectTidy();
 });

@@ -9,6 +9,7 @@ it('needs little and fills in the rest', () => {
     OFFSHOOT_HOST_KIND: 'libvirt',
     OFFSHOOT_LANES_INTERACTIVE: 4,
     OFFSHOOT_LANES_BULK: 1,
+    OFFSHOOT_CHAIN_BUDGET: 8,
   });
 });
 
@@ -18,6 +19,7 @@ it.each([
   [{ OFFSHOOT_STORE: 'disks' }, 'OFFSHOOT_STORE is an absolute path.'],
   [{ OFFSHOOT_HOST_KIND: 'xen' }, 'OFFSHOOT_HOST_KIND is libvirt or simulated.'],
   [{ OFFSHOOT_HOST_ID: 'A:b' }, 'OFFSHOOT_HOST_ID: A host id is lower-case letters, digits and dashes.'],
+  [{ OFFSHOOT_CHAIN_BUDGET: '2' }, 'OFFSHOOT_CHAIN_BUDGET is 3 to 100 files.'],
   [{ OFFSHOOT_SIMULATED: '{' }, 'OFFSHOOT_SIMULATED is not JSON'],
   [{ OFFSHOOT_SSH: 'root@kvm-2' }, 'Pin the host’s key'],
 ])('says what is wrong with %j', (part, sentence) => {

@@ -100,9 +100,13 @@ async function imageInfo(shell: Shell, query: ChainQuery, signal: AbortSignal): 
   }
 }
 
-/** What a failed `qemu-img info` means: `broken-chain` or `source-unreadable`; other errors pass. Throws nothing. */
+/**
+ * What a failed `qemu-img info` means: `broken-chain` or `source-unreadable`; other errors pass, and so does that it was
+ * ended by a signal, which says nothing of the file. Throws nothing.
+ */
 export function explainImage(thrown: unknown, query: ChainQuery): unknown {
   if (!(thrown instanceof OffshootError) || thrown.code !== 'command-failed') return thrown;
+  if (thrown.context['signal'] !== undefined) return thrown;
   const missing = missingBacking(stderrOf(thrown), query.path);
   if (missing !== undefined) return broken(query, missing, thrown);
   return unreadable(

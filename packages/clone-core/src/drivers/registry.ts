@@ -5,6 +5,7 @@ import type { Driver } from '../driver.ts';
 import { OffshootError } from '../errors.ts';
 import type { Shell } from '../shell/shell.ts';
 import { libvirtDriver } from './libvirt/driver.ts';
+import { CHAIN_BUDGET } from './libvirt/generations.ts';
 import { configuredSimulation, type SimulatedConfig } from './simulated/config.ts';
 
 export interface DriverConfig {
@@ -17,9 +18,13 @@ export interface DriverConfig {
   accelerator?: 'kvm' | 'tcg';
   /** How bases come from other hosts; unset: they don't. */
   peers?: Peers;
+  /** The most files that a read of a disk should go through; a refresh that passes it has the clone made whole. */
+  chainBudget?: number;
   /** For `simulated` hosts. */
   simulated?: SimulatedConfig;
 }
+
+export { CHAIN_BUDGET };
 
 export type AnyDriver = Driver;
 

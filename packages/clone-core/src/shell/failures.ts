@@ -60,6 +60,7 @@ export function commandFailed(failed: FailedCommand): OffshootError {
     : `failed (exit code ${failed.code ?? 'unknown'})`;
   const said = failed.stderr.trim().split('\n').at(-1)?.slice(0, 500) ?? '';
   return new OffshootError('command-failed', {
+    retryable: failed.signal !== undefined,
     publicMessage: `${name} ${how} on ${failed.where}${said ? `: ${said}` : '.'}`,
     context: { argv: [...failed.argv], code: failed.code, signal: failed.signal, stderr: failed.stderr },
   });

@@ -1,12 +1,15 @@
 /** A corner of this machine's real libvirt for tests: its own store, its own guests, gone afterwards. */
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import type { CapturedBase, GuestRef } from '../../src/driver.ts';
 import { libvirtDriver } from '../../src/drivers/libvirt/driver.ts';
 import { localShell } from '../../src/shell/local.ts';
+import { baseOf } from '../conformance/cases/base.ts';
 import { until } from '../conformance/until.ts';
+import { finish, planOf } from '../conformance/workbench.ts';
 
 const exec = promisify(execFile);
 const repository = resolve(import.meta.dirname, '../../../..');
@@ -44,7 +47,7 @@ export interface Lab {
   store: string;
   /** The store is a filesystem of its own, of this type. */
   mounted: string | undefined;
-  driver(): ReturnType<typeof libvirtDriver>;
+  driver(part?: { chainBudget?: number }): ReturnType<typeof libvirtDriver>;
   /** Names of guests whose definition mentions the lab's folder. */
   guests(): Promise<string[]>;
   destroy(): Promise<void>;
@@ -72,7 +75,7 @@ export async function makeLab(filesystem?: { type: 'ext4' | 'xfs'; mebibytes: nu
     root,
     store,
     mounted,
-    driver: () => libvirtDriver({ kind: 'libvirt', store }, localShell()),
+    driver: (part = {}) => libvirtDriver({ kind: 'libvirt', store, ...part }, localShell()),
     guests,
     async destroy() {
       for (const name of await guests()) {
@@ -147,6 +150,38 @@ export async function defineGuest(lab: Lab, shape: GuestShape): Promise<LabGuest
   await rm(file);
   const disks = Object.fromEntries(shape.disks.map((disk) => [disk.target, disk.path]));
   return { name: shape.name, uuid: await virsh('domuuid', shape.name), disks };
+}
+
+/** Names of one run of one file of tests: two runs side by side don't meet. */
+export const namer =
+  (prefix: string) =>
+  (name: string): string =>
+    `${prefix}${process.pid.toString(36)}-${name}`;
+
+/** A guest whose one disk is the bootable sample, stopped. */
+export async function sampleGuest(
+  lab: Lab,
+  name: string,
+  part: Omit<Partial<GuestShape>, 'name'> = {},
+): Promise<GuestRef> {
+  const path = join(lab.root, `${name}.qcow2`);
+  await copyFile(await sampleImage(), path);
+  const disks = [{ target: 'vda', path, format: 'qcow2' }];
+  const { uuid } = await defineGuest(lab, { name, disks, ...part });
+  return { uuid, name };
+}
+
+/** The base that a capture of the guest makes. */
+export async function captured(lab: Lab, guest: GuestRef): Promise<CapturedBase> {
+  const plan = await planOf(lab.driver(), { kind: 'capture', guest, label: 'x' }, guest.name);
+  return baseOf((await finish(lab.driver(), plan)).result);
+}
+
+/** How many files a read of the disk may go through. */
+export async function depthOf(disk: string): Promise<number> {
+  const words = ['info', '-U', '--backing-chain', '--output=json', disk];
+  const chain: unknown[] = JSON.parse(await command('qemu-img', ...words));
+  return chain.length;
 }
 
 export const pings = async (name: string): Promise<boolean> =>

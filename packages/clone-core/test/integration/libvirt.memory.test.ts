@@ -24,6 +24,7 @@ import {
   filesBelow,
   inGuest,
   makeLab,
+  namer,
   pings,
   sampleImage,
   startGuest,
@@ -36,8 +37,7 @@ let source: GuestRef;
 /** The source stands on this, as a linked clone does. */
 let below: string;
 let point: CapturedBase;
-const run = process.pid.toString(36);
-const named = (name: string): string => `m${run}-${name}`;
+const named = namer('m');
 const image = (name: string): string => join(lab.root, name);
 const shell = (name: string, line: string): Promise<string> => inGuest(name, '/bin/sh', '-c', line);
 const refOf = ({ uuid, name }: GuestRef): GuestRef => ({ uuid, name });

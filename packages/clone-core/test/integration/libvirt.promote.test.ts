@@ -1,9 +1,8 @@
 /** Detaching linked clones from their base on this machine's real libvirt: stopped and running, cut and cancelled. */
-import { copyFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { stat } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { CapturedBase, GuestRef, OperationRequest, Plan } from '../../src/driver.ts';
-import { baseOf, linkedOf } from '../conformance/cases/base.ts';
+import { linkedOf } from '../conformance/cases/base.ts';
 import { MemoryJournal } from '../conformance/journal.ts';
 import { failure } from '../conformance/until.ts';
 import {
@@ -17,35 +16,26 @@ import {
   workerStopped,
 } from '../conformance/workbench.ts';
 import {
+  captured,
   command,
   contentOf,
-  defineGuest,
+  depthOf,
   makeLab,
   pings,
-  sampleImage,
+  namer,
+  sampleGuest,
   startGuest,
   virsh,
   type Lab,
 } from './libvirt.lab.ts';
 
-const named = (name: string): string => `t${process.pid.toString(36)}-promote-${name}`;
+const named = namer('t-promote-');
 let lab: Lab;
 let base: CapturedBase;
 
 beforeAll(async () => {
   lab = await makeLab();
-  const path = join(lab.root, 'source.qcow2');
-  await copyFile(await sampleImage(), path);
-  const source = await defineGuest(lab, {
-    name: named('source'),
-    disks: [{ target: 'vda', path, format: 'qcow2' }],
-  });
-  const plan = await planOf(lab.driver(), {
-    kind: 'capture',
-    guest: { uuid: source.uuid, name: source.name },
-    label: 'x',
-  });
-  base = baseOf((await finish(lab.driver(), plan)).result);
+  base = await captured(lab, await sampleGuest(lab, named('source')));
 });
 afterAll(() => lab.destroy());
 
@@ -58,13 +48,6 @@ async function linked(
   const disk = ownedBy(plan).find((path) => path.endsWith('vda.qcow2')) ?? '';
   return { plan, guest, disk, request: { kind: 'promote', guest, owned: ownedBy(plan) } };
 }
-
-const depth = async (disk: string): Promise<number> => {
-  const chain: unknown[] = JSON.parse(
-    await command('qemu-img', 'info', '-U', '--backing-chain', '--output=json', disk),
-  );
-  return chain.length;
-};
 
 it('stopped: cut after any step it is undone to exactly before; done, it holds the same and stands on nothing', async () => {
   const { plan, guest, disk, request } = await linked('stopped');
@@ -81,14 +64,14 @@ it('stopped: cut after any step it is undone to exactly before; done, it holds t
     expect(await perform(lab.driver(), promotion, journal, undefined, undoing)).toMatchObject({
       undo: { leftBehind: [] },
     });
-    expect({ inode: (await stat(disk)).ino, depth: await depth(disk) }).toEqual({ inode, depth: 2 });
+    expect({ inode: (await stat(disk)).ino, depth: await depthOf(disk) }).toEqual({ inode, depth: 2 });
   }
   const journal = new MemoryJournal();
   await performUntil(lab.driver(), promotion, { step: 1, moment: 'after' }, workerStopped(), journal);
   expect(await perform(lab.driver(), promotion, journal, undefined, journal.startingPoint())).toMatchObject({
     state: 'finished',
   });
-  expect(await depth(disk)).toBe(1);
+  expect(await depthOf(disk)).toBe(1);
   expect(await contentOf(lab, disk)).toBe(content);
   expect(await virsh('dumpxml', '--inactive', guest.name)).toBe(definition);
   expect((await planOf(lab.driver(), request)).steps).toEqual([]); // asked again: nothing to do
@@ -108,7 +91,10 @@ it('running: cancelled it is a linked clone that works; done, it runs on and its
     new MemoryJournal(),
   );
   expect(cancelled).toMatchObject({ state: 'cancelled', undo: { leftBehind: [] } });
-  expect({ depth: await depth(disk), answers: await pings(guest.name) }).toEqual({ depth: 2, answers: true });
+  expect({ depth: await depthOf(disk), answers: await pings(guest.name) }).toEqual({
+    depth: 2,
+    answers: true,
+  });
 
   await virsh('snapshot-create-as', guest.name, 'kept');
   expect(await failure(planOf(lab.driver(), request))).toMatchObject({
@@ -123,7 +109,10 @@ it('running: cancelled it is a linked clone that works; done, it runs on and its
     result: { strategy: 'pull' },
   });
   expect(journal.progressOf(0).at(-1)).toMatchObject({ doneBytes: promotion.estimates.moveBytes });
-  expect({ depth: await depth(disk), answers: await pings(guest.name) }).toEqual({ depth: 1, answers: true });
+  expect({ depth: await depthOf(disk), answers: await pings(guest.name) }).toEqual({
+    depth: 1,
+    answers: true,
+  });
   expect(await virsh('dumpxml', guest.name)).not.toContain(base.disks[0]?.path);
   await finish(lab.driver(), await planOf(lab.driver(), { kind: 'remove-base', label: 'x', base }));
   expect(await pings(guest.name)).toBe(true);

@@ -1,162 +1,48 @@
 /** Differential clones on this machine's real libvirt: what moves, what stays, and what a cut leaves. */
-import { copyFile, readdir, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { refreshOptionsSchema, type Generations, type RefreshOptions } from '../../src/contract.ts';
-import type { GuestRef, OperationRequest, Plan } from '../../src/driver.ts';
+import type { GuestRef } from '../../src/driver.ts';
 import { MemoryJournal } from '../conformance/journal.ts';
 import { failure } from '../conformance/until.ts';
-import {
-  cloneOf,
-  finish,
-  moments,
-  ownedBy,
-  perform,
-  performUntil,
-  planOf,
-  undoAll,
-  workerStopped,
-} from '../conformance/workbench.ts';
+import { moments, perform, performUntil, planOf, undoAll, workerStopped } from '../conformance/workbench.ts';
 import {
   attempt,
   command,
-  contentOf,
-  defineGuest,
+  depthOf,
   filesBelow,
-  inGuest,
   makeLab,
+  namer,
   pings,
-  sampleImage,
   startGuest,
   virsh,
   type Lab,
 } from './libvirt.lab.ts';
+import {
+  checkpoints,
+  diskOf,
+  flatteningOf,
+  offline,
+  random,
+  record,
+  refreshing,
+  refreshOf,
+  same,
+  write,
+} from './libvirt.refreshing.ts';
 
 const MIB = 1024 ** 2;
 const CLUSTER = 65536;
 let lab: Lab;
-let sample: string;
-const image = (name: string): string => join(lab.root, name);
-const run = process.pid.toString(36);
-const named = (name: string): string => `r${run}-${name}`;
+const { cloned, refreshed, restored, deleted, contentNow, makeSource, image } = refreshing(
+  () => lab,
+  namer('r'),
+);
 
 beforeAll(async () => {
-  sample = await sampleImage();
   lab = await makeLab();
 });
 afterAll(async () => lab.destroy());
-
-/** A clone and what the database would know of it. */
-interface Clone {
-  guest: GuestRef;
-  source: GuestRef;
-  owned: string[];
-  generations?: Generations;
-}
-
-function record(clone: Clone, plan: Plan, movedBytes: number | undefined): Clone {
-  const gone = new Set(plan.removes ?? []);
-  const generations = plan.generations && {
-    ...plan.generations,
-    list: plan.generations.list.map((each) =>
-      each.at === '' && each.number === plan.generations?.current
-        ? { ...each, at: new Date().toISOString(), ...(movedBytes === undefined ? {} : { movedBytes }) }
-        : each,
-    ),
-  };
-  return {
-    ...clone,
-    owned: [...new Set([...clone.owned, ...ownedBy(plan)])].filter((path) => !gone.has(path)),
-    ...(generations ? { generations } : {}),
-  };
-}
-
-async function cloned(source: GuestRef, name: string, refreshable = true): Promise<Clone> {
-  const driver = lab.driver();
-  const plan = await planOf(driver, cloneOf(source, named(name), { refreshable }), name);
-  const { result } = await finish(driver, plan);
-  const guest = { uuid: plan.guest?.uuid ?? '', name: named(name) };
-  return record({ guest, source, owned: [] }, plan, result.movedBytes);
-}
-
-const refreshOf = (clone: Clone, options: Partial<RefreshOptions> = {}): OperationRequest => ({
-  kind: 'refresh',
-  guest: clone.guest,
-  source: clone.source,
-  owned: clone.owned,
-  ...(clone.generations ? { generations: clone.generations } : {}),
-  options: { ...refreshOptionsSchema.parse({}), ...options },
-});
-
-let count = 0;
-async function refreshed(clone: Clone, options: Partial<RefreshOptions> = {}) {
-  const driver = lab.driver();
-  const plan = await planOf(driver, refreshOf(clone, options), `refresh ${count++}`);
-  const { result } = await finish(driver, plan);
-  return { plan, result, clone: record(clone, plan, result.movedBytes) };
-}
-
-async function restored(clone: Clone, to: number): Promise<Clone> {
-  if (!clone.generations) throw new Error('no generations');
-  const driver = lab.driver();
-  const { guest, generations } = clone;
-  const plan = await planOf(driver, { kind: 'restore', guest, generations, to }, `restore ${count++}`);
-  await finish(driver, plan);
-  return record(clone, plan, undefined);
-}
-
-async function deleted({ guest, owned, source, generations }: Clone): Promise<void> {
-  const driver = lab.driver();
-  const request: OperationRequest = {
-    kind: 'delete',
-    guest,
-    owned,
-    source,
-    ...(generations ? { generations } : {}),
-  };
-  await finish(driver, await planOf(driver, request, `delete ${count++}`));
-}
-
-const diskOf = async (guest: GuestRef, target: string): Promise<string> => {
-  const lines = (await virsh('domblklist', guest.uuid)).split('\n').map((line) => line.trim().split(/\s+/));
-  return lines.find(([name]) => name === target)?.[1] ?? '';
-};
-const same = async (source: GuestRef, clone: Clone, target = 'vdb'): Promise<void> => {
-  await command('qemu-img', 'compare', '-U', await diskOf(source, target), await diskOf(clone.guest, target));
-};
-const contentNow = async (clone: Clone, target = 'vdb'): Promise<string> =>
-  contentOf(lab, await diskOf(clone.guest, target));
-const checkpoints = async (guest: GuestRef): Promise<string[]> =>
-  (await virsh('checkpoint-list', '--name', guest.uuid)).split('\n').filter((name) => name !== '');
-
-/** A guest with a system disk and 64 MiB of data, half of it in use. */
-async function makeSource(name: string, systemDisk = true): Promise<GuestRef> {
-  const data = image(`${name}-vdb.qcow2`);
-  await command('qemu-img', 'create', '-q', '-f', 'qcow2', data, '64M');
-  await command('qemu-io', '-f', 'qcow2', '-c', 'write -q -P 0x5a 0 32M', data);
-  const disks = [{ target: 'vdb', path: data, format: 'qcow2' }];
-  if (systemDisk) {
-    await copyFile(sample, image(`${name}-vda.qcow2`));
-    disks.unshift({ target: 'vda', path: image(`${name}-vda.qcow2`), format: 'qcow2' });
-  }
-  const { uuid } = await defineGuest(lab, { name: named(name), disks });
-  return { uuid, name: named(name) };
-}
-
-/** The flush at the end also makes QEMU write the image's tables, which others can then read. */
-const write = (source: GuestRef, ...commands: string[]): Promise<string> =>
-  inGuest(
-    source.name,
-    '/bin/sh',
-    '-c',
-    `${commands.join('; ')}; dd if=/dev/null of=/dev/vdb conv=notrunc,fsync 2>/dev/null`,
-  );
-const random = (cluster: number, clusters = 1): string =>
-  `dd if=/dev/urandom of=/dev/vdb bs=65536 seek=${cluster} count=${clusters} conv=notrunc 2>/dev/null`;
-const offline = async (source: GuestRef, ...commands: string[]): Promise<void> => {
-  const words = commands.flatMap((each) => ['-c', each]);
-  await command('qemu-io', '-f', 'qcow2', ...words, await diskOf(source, 'vdb'));
-};
 
 describe('of a running source', () => {
   let source: GuestRef;
@@ -392,5 +278,69 @@ describe('of a stopped source', () => {
     await deleted(grown);
     expect((await stat(disk)).isFile()).toBe(true);
     expect(await attempt('virsh', 'checkpoint-list', source.uuid)).toBeDefined();
+  });
+});
+
+describe('a long chain of states', () => {
+  it('is warned of, and ended by making the present state whole; every state stays, cut anywhere', async () => {
+    const source = await makeSource('long', false);
+    let clone = await cloned(source, 'of-long');
+    const contents = new Map<number, string>([[1, await contentNow(clone)]]);
+    let last = await refreshed(clone, { ownChanges: 'keep' }, 3);
+    expect(last.plan.follow).toBeUndefined();
+    for (let round = 0; round < 3; round++) {
+      clone = last.clone;
+      contents.set(clone.generations?.current ?? 0, await contentNow(clone));
+      await offline(source, `write -q -P ${0x50 + round} ${round * 3}M 64k`);
+      last = await refreshed(clone, { ownChanges: 'keep' }, 3);
+    }
+    clone = last.clone;
+    const now = await contentNow(clone);
+    expect(await depthOf(await diskOf(clone.guest, 'vdb'))).toBe(6);
+    expect(last.plan.follow).toBe('promote');
+    expect(last.plan.notes.map((note) => note.text).join(' ')).toMatch(
+      /up to 6 files, and this host is set to 3.*copies about/,
+    );
+
+    const plan = await planOf(lab.driver(), flatteningOf(clone), 'whole');
+    expect(plan.steps.map(({ kind }) => kind)).toEqual(['copy-disk', 'stand-on', 'settle']);
+    const before = await filesBelow(lab.store);
+    // The last step takes away what nothing stands on: from there on it only goes forward.
+    for (let step = 0; step < plan.steps.length - 1; step++)
+      for (const moment of moments) {
+        const journal = new MemoryJournal();
+        await performUntil(lab.driver(), plan, { step, moment }, workerStopped(), journal);
+        expect(await contentNow(clone)).toBe(now);
+        const undoing = { nextStep: step, undoing: { cancelled: true } };
+        expect(await perform(lab.driver(), plan, journal, undefined, undoing)).toMatchObject({
+          undo: { leftBehind: [] },
+        });
+        expect(await filesBelow(lab.store)).toEqual(before);
+        expect(await contentNow(clone)).toBe(now);
+      }
+    const journal = new MemoryJournal();
+    await performUntil(lab.driver(), plan, { step: 1, moment: 'after' }, workerStopped(), journal);
+    expect(await perform(lab.driver(), plan, journal, undefined, journal.startingPoint())).toMatchObject({
+      state: 'finished',
+    });
+    clone = record(clone, plan, undefined);
+    expect(await depthOf(await diskOf(clone.guest, 'vdb'))).toBe(2);
+    await same(source, clone);
+    expect(await filesBelow(lab.store)).toEqual(expect.arrayContaining(clone.owned));
+    const again = await planOf(lab.driver(), flatteningOf(clone), 'again');
+    expect(again.steps).toEqual([]);
+
+    // Every state kept is what it was, and the next refresh builds on the whole one.
+    const present = clone.generations?.current ?? 0;
+    for (const [number, content] of contents) {
+      clone = await restored(clone, number);
+      expect(await contentNow(clone), `state ${number}`).toBe(content);
+    }
+    clone = await restored(clone, present);
+    await offline(source, 'write -q -P 0x66 30M 64k');
+    const next = await refreshed(clone);
+    await same(source, next.clone);
+    expect(next.result.movedBytes).toBeLessThan(MIB);
+    await deleted(next.clone);
   });
 });

@@ -3,7 +3,7 @@ import { copyFile, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { CapturedBase, GuestRef, Plan } from '../../src/driver.ts';
-import { baseOf, linkedOf } from '../conformance/cases/base.ts';
+import { linkedOf } from '../conformance/cases/base.ts';
 import { MemoryJournal } from '../conformance/journal.ts';
 import { failure, until } from '../conformance/until.ts';
 import {
@@ -17,19 +17,21 @@ import {
 } from '../conformance/workbench.ts';
 import {
   attempt,
+  captured,
   command,
   contentOf,
   defineGuest,
   inGuest,
   makeLab,
   pings,
-  sampleImage,
+  namer,
+  sampleGuest,
   startGuest,
   virsh,
   type Lab,
 } from './libvirt.lab.ts';
 
-const named = (name: string): string => `t${process.pid.toString(36)}-reset-${name}`;
+const named = namer('t-reset-');
 let lab: Lab;
 let base: CapturedBase;
 /** The linked clone that the cases share, and the plan that made it. */
@@ -39,24 +41,13 @@ let disk: string;
 
 beforeAll(async () => {
   lab = await makeLab();
-  const path = join(lab.root, 'source.qcow2');
-  await copyFile(await sampleImage(), path);
-  const source = await defineGuest(lab, {
-    name: named('source'),
-    disks: [{ target: 'vda', path, format: 'qcow2' }],
-  });
-  base = await capture({ uuid: source.uuid, name: source.name });
+  base = await captured(lab, await sampleGuest(lab, named('source')));
   clone = await linked(base, named('clone'));
   guest = { uuid: clone.guest?.uuid ?? '', name: named('clone') };
   disk = `${lab.store}/disks/${guest.name}-${guest.uuid.slice(0, 8)}/vda.qcow2`;
   await startGuest(guest.name);
 });
 afterAll(() => lab.destroy());
-
-async function capture(source: GuestRef): Promise<CapturedBase> {
-  const plan = await planOf(lab.driver(), { kind: 'capture', guest: source, label: 'x' }, source.name);
-  return baseOf((await finish(lab.driver(), plan)).result);
-}
 
 async function linked(on: CapturedBase, name: string): Promise<Plan> {
   const plan = await planOf(lab.driver(), linkedOf(on, name), name);
@@ -198,7 +189,7 @@ it('UEFI: the firmware settings are the base’s again', async () => {
     disks: [{ target: 'vda', path, format: 'qcow2' }],
     os: `<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader><nvram template='/usr/share/OVMF/OVMF_VARS_4M.fd'>${vars}</nvram>`,
   });
-  const on = await capture({ uuid: source.uuid, name: source.name });
+  const on = await captured(lab, { uuid: source.uuid, name: source.name });
   const plan = await linked(on, named('uefi-clone'));
   const nvram = plan.creates.find(({ name }) => name.endsWith('_VARS.fd'))?.name ?? '';
   const [fresh, content] = [await readFile(nvram), await contentOf(lab, path)];

@@ -1,5 +1,4 @@
 /** Snapshots on this machine's real libvirt: with memory and without, cut anywhere, and what can't have any. */
-import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { GuestRef, OperationRequest } from '../../src/driver.ts';
@@ -11,22 +10,21 @@ import {
   defineGuest,
   inGuest,
   makeLab,
-  sampleImage,
+  namer,
+  sampleGuest,
   startGuest,
   virsh,
   type GuestShape,
   type Lab,
 } from './libvirt.lab.ts';
 
-const named = (name: string): string => `t${process.pid.toString(36)}-snap-${name}`;
+const named = namer('t-snap-');
 let lab: Lab;
 let guest: GuestRef;
 
 beforeAll(async () => {
   lab = await makeLab();
-  const path = join(lab.root, 'guest.qcow2');
-  await copyFile(await sampleImage(), path);
-  guest = await defined('guest', { disks: [{ target: 'vda', path, format: 'qcow2' }] });
+  guest = await sampleGuest(lab, named('guest'));
   await startGuest(guest.name);
 });
 afterAll(() => lab.destroy());
@@ -126,7 +124,7 @@ it('a stopped guest’s snapshot holds no memory; reverting to it stops the gues
   expect(await failure(plan('revert', 'running'))).toMatchObject({ code: 'not-found' });
   expect(await failure(plan('snapshot', 'stopped'))).toMatchObject({ code: 'name-taken', field: 'name' });
   await run('remove-snapshot', 'stopped');
-  expect(await command('qemu-img', 'snapshot', '-l', join(lab.root, 'guest.qcow2'))).toBe('');
+  expect(await command('qemu-img', 'snapshot', '-l', join(lab.root, `${named('guest')}.qcow2`))).toBe('');
 });
 
 describe('refused before anything begins, with the reason', () => {

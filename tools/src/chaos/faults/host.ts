@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { askClones } from '../actions.ts';
+import { newName } from '../origins.ts';
 import type { Asked } from '../asking.ts';
 import { virsh } from '../host.ts';
 import { MIB, sha256, writeRandom } from '../images.ts';
@@ -49,10 +50,10 @@ function spareFault(
       const origin = {
         name: source.name,
         source: { type: 'guest' as const, id: row.id },
-        content: source.content,
+        content: () => source.content,
         inert: true,
       };
-      return [await askClones(world, origin, mode, [`${world.prefix}g${++world.count}`], false)];
+      return [await askClones(world, origin, { mode, names: [newName(world)] })];
     },
     inflict: atMoment(async (world, random) => {
       const source = current.get(world);

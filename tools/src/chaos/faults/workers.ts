@@ -146,7 +146,7 @@ const killEvents: Fault = {
   }),
 };
 
-const PROGRAMS = ['qemu-img', 'virsh', 'sha256sum', 'cp', 'rmdir'];
+const PROGRAMS = ['qemu-img', 'qemu-nbd', 'virsh', 'sha256sum', 'cp', 'ln', 'rmdir'];
 
 /** What runs, also below a setpriv that has not become it yet. */
 function programOf(argv: readonly string[]): string | undefined {

@@ -7,7 +7,9 @@ import { Violation } from '../violation.ts';
 import type { OperationEvent } from '../watch.ts';
 import { patiently, type World } from '../world.ts';
 import { checkFiles } from './files.ts';
-import { checkContent, checkGuests, checkHangers } from './guests.ts';
+import { isForeseen } from './foreseen.ts';
+import { checkContent, checkGuests } from './guests.ts';
+import { checkHangers, checkNames } from './hangers.ts';
 import { checkRow, checkStory, checkStream } from './operations.ts';
 import { checkProcesses } from './processes.ts';
 import { takeSnapshot } from './snapshot.ts';
@@ -34,11 +36,13 @@ export async function checkAll(world: World, seen: Seen, facts: RoundFacts): Pro
   need('no orphan', checkFiles(snapshot));
   need('rows and guests agree', checkGuests(snapshot));
   need('nothing hangs on a guest', await checkHangers(world, snapshot));
+  need('guests with memory are themselves', await checkNames(world, snapshot));
   need('no process is left', await checkProcesses(world));
-  need('sources are unchanged', await checkSources(world.sources.standing, snapshot));
+  need('sources are unchanged', await checkSources(world, world.sources.standing, snapshot));
   need(
     'sources are unchanged',
     await checkSources(
+      world,
       world.extras.map((extra) => ({ ...extra, running: false })),
       snapshot,
       { mayBeGone: true },
@@ -66,13 +70,9 @@ async function checkOperations(world: World, { operations, excused }: RoundFacts
     )) as OperationEvent[];
     const told = await toldOf(world, row.id, logged.at(-1)?.id);
     const problems = [...checkRow(row), ...checkStory(row, logged), ...checkStream(told, logged)];
-    const code = (row.error as unknown as PublicError | null)?.code;
-    // What a clone was made of may be gone since (sources of one round go with it), or run.
-    const incomparable = row.kind === 'verify' && (code === 'source-missing' || code === 'unavailable-mode');
-    if (row.state === 'failed' && code !== undefined && !excused.has(code) && !incomparable)
-      problems.push(
-        `failed with ${code} for no reason that was there: ${(row.error as unknown as PublicError).message}`,
-      );
+    const error = row.error as unknown as PublicError | null;
+    if (row.state === 'failed' && error && !excused.has(error.code) && !isForeseen(row, error, excused))
+      problems.push(`failed with ${error.code} for no reason that was there: ${error.message}`);
     found.push(...problems.map((problem) => `${row.kind} ${row.title} (${row.id}) ${problem}`));
   }
   return found;

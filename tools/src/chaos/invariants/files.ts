@@ -38,7 +38,12 @@ export function checkFiles({ content, guests, bases, store }: Snapshot): string[
     }
   for (const base of bases) {
     const disks = (base.disks as unknown as BaseDisk[]).map(({ path }) => path);
-    const files = [...disks, ...(base.nvramPath === null ? [] : [base.nvramPath])];
+    const memory = base.memory as unknown as { path: string } | null;
+    const files = [
+      ...disks,
+      ...(base.nvramPath === null ? [] : [base.nvramPath]),
+      ...(memory === null ? [] : [memory.path]),
+    ];
     const manifest = join(dirname(files[0] ?? store), 'base.json');
     for (const path of [...files, manifest]) {
       owned.add(path);

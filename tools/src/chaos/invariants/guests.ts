@@ -1,7 +1,5 @@
 /** Rows and domains say the same; nothing is twice; nothing is left hanging on a guest. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { chainOf, damage, difference } from '../images.ts';
-import { isFrozen } from '../host.ts';
 import type { World } from '../world.ts';
 import type { Snapshot } from './snapshot.ts';
 import type { BaseDisk } from '@offshoot/clone-core/contract';
@@ -21,7 +19,15 @@ export function checkGuests(snapshot: Snapshot): string[] {
     for (const disk of domain.disks)
       if (!row.ownedFiles.includes(disk.path))
         found.push(`disk ${disk.path} of ${row.name} is not one of its files`);
-    if ((row.mode === 'linked') !== (row.baseId !== null))
+    if (
+      domain.live.toSorted().join() !==
+      domain.disks
+        .map(({ path }) => path)
+        .toSorted()
+        .join()
+    )
+      found.push(`${row.name} runs on ${domain.live.join(', ')}, which its definition does not name`);
+    if ((row.mode !== 'full') !== (row.baseId !== null))
       found.push(
         `${row.name} is ${row.mode ?? 'of no mode'} and ${row.baseId === null ? 'has no base' : 'has a base'}`,
       );
@@ -64,42 +70,6 @@ function duplicates({ domains, guests }: Snapshot): string[] {
   ];
 }
 
-/** No snapshot, checkpoint or job on any guest of this run, and no frozen filesystem. */
-export async function checkHangers(world: World, { domains }: Snapshot): Promise<string[]> {
-  const found: string[] = [];
-  for (const domain of domains) {
-    if (!domain.name.startsWith(world.prefix)) continue;
-    if (domain.snapshots.length > 0)
-      found.push(`${domain.name} has snapshots: ${domain.snapshots.join(', ')}`);
-    if (domain.checkpoints.length > 0)
-      found.push(`${domain.name} has checkpoints: ${domain.checkpoints.join(', ')}`);
-    if (domain.job !== 'None') found.push(`${domain.name} has a job: ${domain.job}`);
-  }
-  for (const source of world.sources.standing) {
-    if (!source.agent) continue;
-    const frozen = await agentSays(world, source.uuid);
-    if (frozen !== false)
-      found.push(
-        frozen === undefined
-          ? `the agent of ${source.name} does not answer`
-          : `the filesystems of ${source.name} are frozen`,
-      );
-  }
-  return found;
-}
-
-/** libvirt that was restarted finds an agent again within this, milliseconds. */
-const AGENT_MS = 10_000;
-
-async function agentSays(world: World, uuid: string): Promise<boolean | undefined> {
-  const deadline = Date.now() + AGENT_MS;
-  for (;;) {
-    const frozen = await isFrozen(world.services.libvirtUri, uuid);
-    if (frozen !== undefined || Date.now() > deadline) return frozen;
-    await sleep(200);
-  }
-}
-
 /** What a guest sees in its disks is what it must; and linked disks stand on their base. */
 export async function checkContent(
   world: World,
@@ -110,7 +80,9 @@ export async function checkContent(
   for (const row of guests) {
     const domain = domains.find(({ uuid }) => uuid === row.uuid);
     if (!domain || row.state === 'missing' || !ids.has(row.id)) continue;
-    const wanted = world.ledger.guests.get(row.id);
+    const wanted = world.ledger.guests.get(row.id)?.now;
+    // A refreshable clone stands on layers of its own.
+    const layered = row.generations !== null;
     const files = bases
       .filter(({ id }) => id === row.baseId)
       .flatMap(({ disks }) => (disks as unknown as BaseDisk[]).map(({ path }) => path));
@@ -118,7 +90,11 @@ export async function checkContent(
       const broken = await damage(disk.path, disk.format);
       if (broken !== undefined) found.push(`disk ${disk.target} of ${row.name} is damaged: ${broken}`);
       const below = (await chainOf(disk.path)).slice(1);
-      if (below.some((path) => !files.includes(path)) || (row.mode === 'linked') !== below.length > 0)
+      const allowed = layered ? row.ownedFiles : files;
+      if (
+        below.some((path) => !allowed.includes(path)) ||
+        (row.baseId !== null || layered) !== below.length > 0
+      )
         found.push(`disk ${disk.target} of ${row.name} stands on ${below.join(', ') || 'nothing'}`);
       const raws = wanted?.[disk.target] ?? [];
       const differences = await Promise.all(raws.map((raw) => difference(disk.path, disk.format, raw)));

@@ -17,7 +17,7 @@ export function MoreActions({ guest, onAction }: { guest: GuestView; onAction: (
     },
     {
       action: 'promote',
-      label: 'Detach from its base',
+      label: guest.states === null ? 'Detach from its base' : 'Detach from its earlier states',
       icon: <IconUnlink size={16} aria-hidden />,
       why: whyNoPromote(guest),
     },

@@ -1,15 +1,14 @@
 'use client';
 
-import { Button, Group, Radio, Skeleton, Stack, Text } from '@mantine/core';
+import { Button, Group, Radio, Stack, Text } from '@mantine/core';
 import type { RefreshOptions } from '@offshoot/clone-core/contract';
-import { keepPreviousData, useMutation, useQuery } from '@tanstack/react-query';
+import { useMutation } from '@tanstack/react-query';
 import { useRouter } from 'next/navigation';
 import { useState } from 'react';
 import { useIdempotencyKey } from '../../lib/key.ts';
 import { publicError, useTRPC } from '../../lib/trpc.ts';
 import type { GuestView } from '../../server/views/guest.ts';
-import { PlanSummary } from '../clone/PlanSummary.tsx';
-import { Problem } from '../display/Blocks.tsx';
+import { GuestPlan, useGuestPlan } from './GuestPlan.tsx';
 
 type OwnChanges = RefreshOptions['ownChanges'];
 
@@ -19,14 +18,10 @@ export function RefreshForm({ guest, onDone }: { guest: GuestView; onDone: () =>
   const router = useRouter();
   const [idempotencyKey] = useIdempotencyKey();
   const [ownChanges, setOwnChanges] = useState<OwnChanges>('refuse');
-  const preview = useQuery({
-    ...trpc.preview.guest.queryOptions({
-      kind: 'refresh',
-      guestId: guest.id,
-      options: { ownChanges, keepPrevious: 1 },
-    }),
-    placeholderData: keepPreviousData,
-    retry: false,
+  const preview = useGuestPlan({
+    kind: 'refresh',
+    guestId: guest.id,
+    options: { ownChanges, keepPrevious: 1 },
   });
   const refresh = useMutation(
     trpc.operation.create.refresh.mutationOptions({
@@ -36,19 +31,17 @@ export function RefreshForm({ guest, onDone }: { guest: GuestView; onDone: () =>
       },
     }),
   );
-  const refused = preview.error ? publicError(preview.error) : undefined;
+  const { refused, agreed } = preview;
   const asks = refused?.code === 'would-lose' || ownChanges !== 'refuse';
-  const problem = refresh.error
-    ? publicError(refresh.error)
-    : refused?.code === 'would-lose'
-      ? undefined
-      : refused;
+  // Which the choice above is about.
+  const loses = refused?.code === 'would-lose';
+  const shown = loses ? { ...preview, refused: undefined } : preview;
   return (
     <Stack gap="sm">
       {asks ? (
         <Radio.Group
           label="What it changed itself"
-          description={refused?.code === 'would-lose' ? refused.message : undefined}
+          description={loses ? refused?.message : undefined}
           value={ownChanges}
           onChange={(value) => setOwnChanges(value === 'keep' ? 'keep' : 'discard')}
         >
@@ -66,18 +59,8 @@ export function RefreshForm({ guest, onDone }: { guest: GuestView; onDone: () =>
           </Stack>
         </Radio.Group>
       ) : null}
-      {problem ? (
-        <Problem error={problem} {...(problem.retryable ? { retry: () => void preview.refetch() } : {})} />
-      ) : null}
-      {preview.data && !refused ? (
-        <PlanSummary plan={preview.data.plan} />
-      ) : preview.isPending ? (
-        <Stack gap="xs" aria-label="Working out what will happen" aria-busy>
-          <Skeleton h={16} w="70%" />
-          <Skeleton h={12} w="50%" />
-          <Skeleton h={64} />
-        </Stack>
-      ) : asks && !problem ? (
+      <GuestPlan preview={shown} problem={refresh.error ? publicError(refresh.error) : undefined} />
+      {loses ? (
         <Text size="sm" c="dimmed">
           Choose one to see what will happen.
         </Text>
@@ -87,16 +70,15 @@ export function RefreshForm({ guest, onDone }: { guest: GuestView; onDone: () =>
           Cancel
         </Button>
         <Button
-          disabled={!preview.data || preview.isPlaceholderData || refused !== undefined}
+          disabled={agreed === undefined}
           loading={refresh.isPending}
           data-autofocus
           onClick={() =>
-            preview.data &&
             refresh.mutate({
               idempotencyKey,
               guestId: guest.id,
               options: { ownChanges, keepPrevious: 1 },
-              agreedFingerprint: preview.data.plan.fingerprint,
+              agreedFingerprint: agreed,
             })
           }
         >

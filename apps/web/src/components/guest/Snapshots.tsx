@@ -1,6 +1,7 @@
 'use client';
 
 import { Button, Group, Modal, Stack, Table, Text, TextInput } from '@mantine/core';
+import { useDebouncedValue } from '@mantine/hooks';
 import { IconCamera, IconHistory, IconTrash } from '@tabler/icons-react';
 import { snapshotNameSchema, type GuestSnapshot } from '@offshoot/clone-core/contract';
 import { useMutation } from '@tanstack/react-query';
@@ -10,8 +11,9 @@ import { whyNoSnapshot } from '../../lib/guest-actions.ts';
 import { useIdempotencyKey } from '../../lib/key.ts';
 import { publicError, useTRPC } from '../../lib/trpc.ts';
 import type { GuestView } from '../../server/views/guest.ts';
-import { Empty, Problem, Section } from '../display/Blocks.tsx';
+import { Empty, Section } from '../display/Blocks.tsx';
 import { Ago, Quiet } from '../display/Text.tsx';
+import { GuestPlan, useGuestPlan } from './GuestPlan.tsx';
 
 type Kind = 'snapshot' | 'revert' | 'remove-snapshot';
 type Asking = { kind: 'snapshot' } | { kind: 'revert' | 'remove-snapshot'; snapshot: GuestSnapshot };
@@ -113,20 +115,28 @@ function List({ guest, onAsk }: { guest: GuestView; onAsk: (asking: Asking) => v
 const memoryWords = ({ memoryBytes }: GuestSnapshot): string =>
   memoryBytes === undefined ? 'with memory' : formatBytes(memoryBytes);
 
+const TYPING_MS = 300;
 const today = (): string => new Date().toISOString().slice(0, 16).replace('T', '-').replace(':', '');
 
 function Dialog({ guest, asking, onClose }: { guest: GuestView; asking: Asking; onClose: () => void }) {
   const trpc = useTRPC();
   const [idempotencyKey] = useIdempotencyKey();
   const [name, setName] = useState(asking.kind === 'snapshot' ? today() : asking.snapshot.name);
+  const [settled] = useDebouncedValue(name.trim(), TYPING_MS);
   const ask = useMutation(trpc.operation.create.snapshot.mutationOptions({ onSuccess: onClose }));
   const wrong = snapshotNameSchema.safeParse(name.trim()).error?.issues[0]?.message;
+  const { kind } = asking;
+  const preview = useGuestPlan(
+    snapshotNameSchema.safeParse(settled).success ? { kind, guestId: guest.id, name: settled } : null,
+  );
+  // A plan answers for its own name only.
+  const agreed = settled === name.trim() ? preview.agreed : undefined;
   const go = (): void =>
-    ask.mutate({ idempotencyKey, guestId: guest.id, kind: asking.kind, name: name.trim() });
+    ask.mutate({ idempotencyKey, guestId: guest.id, kind, name: name.trim(), agreedFingerprint: agreed });
   return (
     <Modal opened onClose={onClose} title={titles[asking.kind](guest.name, name)} centered radius="md">
       <Stack gap="sm">
-        <Text size="sm">{consequence(guest, asking)}</Text>
+        <Text size="sm">{consequences[kind]}</Text>
         {asking.kind === 'snapshot' ? (
           <TextInput
             label="Name"
@@ -136,7 +146,7 @@ function Dialog({ guest, asking, onClose }: { guest: GuestView; asking: Asking; 
             data-autofocus
           />
         ) : null}
-        {ask.error ? <Problem error={publicError(ask.error)} /> : null}
+        <GuestPlan preview={preview} problem={ask.error ? publicError(ask.error) : undefined} />
         <Group justify="flex-end">
           <Button
             variant="default"
@@ -147,7 +157,7 @@ function Dialog({ guest, asking, onClose }: { guest: GuestView; asking: Asking; 
           </Button>
           <Button
             loading={ask.isPending}
-            disabled={wrong !== undefined}
+            disabled={wrong !== undefined || agreed === undefined}
             onClick={go}
             {...(asking.kind === 'snapshot' ? {} : { color: 'red.9' })}
           >
@@ -169,17 +179,8 @@ const labels: Readonly<Record<Kind, string>> = {
   revert: 'Revert',
   'remove-snapshot': 'Remove',
 };
-
-function consequence(guest: GuestView, asking: Asking): string {
-  if (asking.kind === 'snapshot') {
-    return guest.state === 'stopped'
-      ? 'It is stopped, so the snapshot holds its disks and no memory.'
-      : `It stands still for a moment while its memory (at most ${formatBytes(guest.memoryBytes ?? 0)}) is saved into its disk file, then runs on. For one without memory, stop it first.`;
-  }
-  if (asking.kind === 'remove-snapshot')
-    return 'The guest stays as it is; what only this snapshot holds is lost. This can’t be undone.';
-  const after = asking.snapshot.withMemory
-    ? 'It runs afterwards, from where it was then.'
-    : `${guest.state === 'stopped' ? 'It stays' : 'Its power is cut, and it is'} stopped afterwards: the snapshot holds no memory.`;
-  return `Everything it did since the snapshot was taken is lost. ${after} This can’t be undone once it is finished.`;
-}
+const consequences: Readonly<Record<Kind, string>> = {
+  snapshot: 'It can be put back to how it is now, as often as you like, until you remove the snapshot.',
+  revert: 'Once it is finished this can’t be undone; until then a failure or a cancel leaves it as it is.',
+  'remove-snapshot': 'This can’t be undone.',
+};

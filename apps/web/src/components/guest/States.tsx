@@ -1,16 +1,16 @@
 'use client';
 
-import { Button, Group, Modal, Skeleton, Stack, Table, Text } from '@mantine/core';
-import { useMutation, useQuery } from '@tanstack/react-query';
+import { Button, Group, Modal, Stack, Table, Text } from '@mantine/core';
+import { useMutation } from '@tanstack/react-query';
 import { useRouter } from 'next/navigation';
 import { useState } from 'react';
 import { formatBytes } from '../../lib/format.ts';
 import { useIdempotencyKey } from '../../lib/key.ts';
 import { publicError, useTRPC } from '../../lib/trpc.ts';
 import type { GuestStates, GuestView } from '../../server/views/guest.ts';
-import { Notes } from '../clone/PlanSummary.tsx';
-import { Problem, Section } from '../display/Blocks.tsx';
+import { Section } from '../display/Blocks.tsx';
 import { Ago, Quiet } from '../display/Text.tsx';
+import { GuestPlan, useGuestPlan } from './GuestPlan.tsx';
 
 type State = GuestStates['list'][number];
 
@@ -93,10 +93,7 @@ function PutBack({ guest, to, onDone }: { guest: GuestView; to: number; onDone: 
   const trpc = useTRPC();
   const router = useRouter();
   const [idempotencyKey] = useIdempotencyKey();
-  const preview = useQuery({
-    ...trpc.preview.guest.queryOptions({ kind: 'restore', guestId: guest.id, to }),
-    retry: false,
-  });
+  const preview = useGuestPlan({ kind: 'restore', guestId: guest.id, to });
   const restore = useMutation(
     trpc.operation.create.restore.mutationOptions({
       onSuccess: ({ operationIds }) => {
@@ -105,24 +102,19 @@ function PutBack({ guest, to, onDone }: { guest: GuestView; to: number; onDone: 
       },
     }),
   );
-  const problem = restore.error ?? preview.error;
+  const { agreed } = preview;
   return (
     <Stack gap="sm">
-      {problem ? <Problem error={publicError(problem)} /> : null}
-      {preview.data ? (
-        <Notes notes={preview.data.plan.notes} />
-      ) : preview.isPending ? (
-        <Skeleton h={48} />
-      ) : null}
+      <GuestPlan preview={preview} problem={restore.error ? publicError(restore.error) : undefined} />
       <Group justify="flex-end" mt="md">
         <Button variant="default" onClick={onDone}>
           Cancel
         </Button>
         <Button
-          disabled={!preview.data}
+          disabled={agreed === undefined}
           loading={restore.isPending}
           data-autofocus
-          onClick={() => restore.mutate({ idempotencyKey, guestId: guest.id, to })}
+          onClick={() => restore.mutate({ idempotencyKey, guestId: guest.id, to, agreedFingerprint: agreed })}
         >
           Put back
         </Button>

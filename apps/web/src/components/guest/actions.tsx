@@ -1,17 +1,20 @@
 'use client';
 
-import { Alert, Button, Checkbox, Group, Modal, Radio, Stack, Text, TextInput } from '@mantine/core';
+import { Alert, Checkbox, Modal, Stack, Text } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { useMutation, useQuery } from '@tanstack/react-query';
-import { useRouter } from 'next/navigation';
 import { useState } from 'react';
 import { count, formatBytes } from '../../lib/format.ts';
 import { useIdempotencyKey } from '../../lib/key.ts';
-import { publicError, publicWords, useTRPC, type Outputs } from '../../lib/trpc.ts';
+import { publicError, useTRPC, type Outputs } from '../../lib/trpc.ts';
 import type { GuestView } from '../../server/views/guest.ts';
 import { Problem } from '../display/Blocks.tsx';
 import { BlastRadius } from '../lineage/BlastRadius.tsx';
+import { Buttons } from './Buttons.tsx';
+import { CaptureForm } from './CaptureForm.tsx';
+import { PromoteForm } from './PromoteForm.tsx';
 import { RefreshForm } from './RefreshForm.tsx';
+import { ResetForm } from './ResetForm.tsx';
 import { VerifyForm } from './VerifyForm.tsx';
 
 export type Action = 'start' | 'stop' | 'delete' | 'capture' | 'verify' | 'reset' | 'refresh' | 'promote';
@@ -49,9 +52,9 @@ export function ActionDialog({ action, guests, onDone }: DialogProps & { action:
       {action === 'delete' ? <Delete guests={guests} onDone={onDone} /> : null}
       {action === 'refresh' && guests[0] ? <RefreshForm guest={guests[0]} onDone={onDone} /> : null}
       {action === 'verify' && guests[0] ? <VerifyForm guest={guests[0]} onDone={onDone} /> : null}
-      {action === 'promote' && guests[0] ? <Promote guest={guests[0]} onDone={onDone} /> : null}
-      {action === 'reset' && guests[0] ? <Reset guest={guests[0]} onDone={onDone} /> : null}
-      {action === 'capture' && guests[0] ? <Capture guest={guests[0]} onDone={onDone} /> : null}
+      {action === 'promote' && guests[0] ? <PromoteForm guest={guests[0]} onDone={onDone} /> : null}
+      {action === 'reset' && guests[0] ? <ResetForm guest={guests[0]} onDone={onDone} /> : null}
+      {action === 'capture' && guests[0] ? <CaptureForm guest={guests[0]} onDone={onDone} /> : null}
     </Modal>
   );
 }
@@ -69,39 +72,6 @@ function titleOf(action: Action, guests: readonly GuestView[]): string {
     refresh: 'Bring up to date',
   } as const;
   return action === 'refresh' ? `Bring ${what} up to date?` : `${verbs[action]} ${what}?`;
-}
-
-function Buttons({
-  label,
-  busy,
-  onGo,
-  onDone,
-  disabled = false,
-  danger = false,
-}: {
-  label: string;
-  busy: boolean;
-  onGo: () => void;
-  onDone: () => void;
-  disabled?: boolean;
-  danger?: boolean;
-}) {
-  return (
-    <Group justify="flex-end" mt="md">
-      <Button variant="default" onClick={onDone}>
-        Cancel
-      </Button>
-      <Button
-        onClick={onGo}
-        loading={busy}
-        disabled={disabled}
-        data-autofocus
-        {...(danger ? { color: 'red.9' } : {})}
-      >
-        {label}
-      </Button>
-    </Group>
-  );
 }
 
 function Start({ guests, onDone }: DialogProps) {
@@ -217,150 +187,6 @@ function Delete({ guests, onDone }: DialogProps) {
         busy={remove.isPending}
         onDone={onDone}
         onGo={() => remove.mutate({ idempotencyKey, guestIds: own.map(({ id }) => id) })}
-      />
-    </Stack>
-  );
-}
-
-function Promote({ guest, onDone }: { guest: GuestView; onDone: () => void }) {
-  const trpc = useTRPC();
-  const router = useRouter();
-  const [idempotencyKey] = useIdempotencyKey();
-  const promote = useMutation(
-    trpc.operation.create.promote.mutationOptions({
-      onSuccess: ({ operationIds }) => {
-        onDone();
-        if (operationIds[0] !== undefined) router.push(`/operations/${operationIds[0]}`);
-      },
-    }),
-  );
-  const last = guest.base !== null && guest.base.hidden && guest.base.guests === 1;
-  return (
-    <Stack gap="sm">
-      <Text size="sm">
-        What it shares with its base (up to {formatBytes(guest.base?.bytes ?? 0)}) is copied into its own
-        disks; it is a full clone afterwards. It can’t be reset then.
-        {last ? ' Nothing else stands on the base, so that goes.' : ''}
-      </Text>
-      <Text size="sm">
-        {guest.state === 'stopped'
-          ? 'It can’t be started until that is done. Cancelled, it is as it is now.'
-          : 'It keeps running. Cancelled, it stays a linked clone that works.'}
-      </Text>
-      {promote.error ? <Problem error={publicError(promote.error)} /> : null}
-      <Buttons
-        label="Detach"
-        busy={promote.isPending}
-        onDone={onDone}
-        onGo={() => promote.mutate({ idempotencyKey, guestId: guest.id })}
-      />
-    </Stack>
-  );
-}
-
-function Reset({ guest, onDone }: { guest: GuestView; onDone: () => void }) {
-  const trpc = useTRPC();
-  const [idempotencyKey] = useIdempotencyKey();
-  const [waitForAgent, setWaitForAgent] = useState(true);
-  const reset = useMutation(
-    trpc.operation.create.reset.mutationOptions({ onSuccess: useReport([guest], onDone) }),
-  );
-  const runs = guest.state === 'running' || guest.state === 'paused';
-  return (
-    <Stack gap="sm">
-      <Text size="sm">
-        Its disks become what they were when it was cloned from {guest.source?.label ?? 'its source'}. What it
-        wrote since ({formatBytes(guest.usedBytes ?? 0)}) is lost. This can’t be undone once it is finished.
-      </Text>
-      <Text size="sm">Its name, UUID, MAC addresses and definition stay.</Text>
-      {runs ? (
-        <>
-          <Text size="sm">
-            It is {guest.state}: its power is cut first, and it starts again when it is reset.
-          </Text>
-          <Checkbox
-            label="Wait for its guest agent"
-            description="Finish when it answers. If it does not, everything is put back as it is now."
-            checked={waitForAgent}
-            onChange={(event) => setWaitForAgent(event.currentTarget.checked)}
-          />
-        </>
-      ) : null}
-      {reset.error ? <Problem error={publicError(reset.error)} /> : null}
-      <Buttons
-        label="Reset"
-        danger
-        busy={reset.isPending}
-        onDone={onDone}
-        onGo={() => reset.mutate({ idempotencyKey, guestIds: [guest.id], waitForAgent })}
-      />
-    </Stack>
-  );
-}
-
-/** The template it was cloned from: a new version of it is the likely wish. */
-const templateOf = ({ source }: GuestView): string | undefined =>
-  source?.type === 'template' ? source.label.replace(/ v\d+$/, '') : undefined;
-
-function Capture({ guest, onDone }: { guest: GuestView; onDone: () => void }) {
-  const trpc = useTRPC();
-  const router = useRouter();
-  const [idempotencyKey] = useIdempotencyKey();
-  const [name, setName] = useState(templateOf(guest) ?? `${guest.name}-template`);
-  const running = guest.state === 'running';
-  const [memory, setMemory] = useState(false);
-  const capture = useMutation(
-    trpc.operation.create.capture.mutationOptions({
-      onSuccess: ({ operationIds }) => {
-        onDone();
-        if (operationIds[0] !== undefined) router.push(`/operations/${operationIds[0]}`);
-      },
-    }),
-  );
-  return (
-    <Stack gap="sm">
-      <Text size="sm">
-        {running
-          ? 'Its disks are copied at one consistent moment; it keeps running.'
-          : 'Its disks are copied; the guest stays as it is.'}{' '}
-        Clones of the template then share those blocks.
-      </Text>
-      {running ? (
-        <Radio.Group
-          label="What its clones do"
-          value={memory ? 'memory' : 'disks'}
-          onChange={(value) => setMemory(value === 'memory')}
-        >
-          <Stack gap={8} mt={4}>
-            <Radio value="disks" label="Boot" description="The template holds its disks." />
-            <Radio
-              value="memory"
-              label="Go on with what runs in it now"
-              description={`A warm template: its memory${guest.memoryBytes === null ? '' : ` (${formatBytes(guest.memoryBytes)})`} is saved too, for which it stands still for a moment. Passwords and keys in memory are in it: make it of a guest whose users may share them.`}
-            />
-          </Stack>
-        </Radio.Group>
-      ) : null}
-      <TextInput
-        label="Template"
-        description="A new name makes a template; an existing one gets a new version."
-        value={name}
-        onChange={(event) => setName(event.currentTarget.value)}
-        error={capture.error ? publicWords(capture.error) : undefined}
-        data-autofocus
-      />
-      <Buttons
-        label="Make template"
-        busy={capture.isPending}
-        onDone={onDone}
-        onGo={() =>
-          capture.mutate({
-            idempotencyKey,
-            guestId: guest.id,
-            template: { name: name.trim(), description: '' },
-            ...(running && memory ? { memory: true } : {}),
-          })
-        }
       />
     </Stack>
   );

@@ -36,12 +36,21 @@ import { procedure, router } from './init.ts';
 
 /** Made once per opened form or dialog: the same click twice is one operation. */
 const idempotencyKey = z.uuid();
+/** Of the preview: when the plan is another one by then, nothing is done and the operation shows the new plan. */
+const agreedFingerprint = z.string().max(200).optional();
 const guestIds = z.array(z.uuid()).min(1, 'Pick at least one guest.').max(500, 'At most 500 guests at once.');
 
 export type BulkResult = { guestId: string } & (
   | ({ ok: true } & Accepted)
   | { ok: false; error: PublicError }
 );
+
+type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };
+
+/** Without the keys whose value is undefined: what was left out stays left out. */
+function defined<T extends object>(input: T): Defined<T> {
+  return Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined)) as Defined<T>;
+}
 
 /** Asks for one operation per guest; one that can't be asked for does not hold up the others. */
 async function forEach(
@@ -77,7 +86,7 @@ export const createRouter = router({
       z.strictObject({
         idempotencyKey,
         request: cloneRequestSchema,
-        agreedFingerprint: z.string().max(200).optional(),
+        agreedFingerprint,
       }),
     )
     .mutation(async ({ ctx, input }) => {
@@ -87,14 +96,7 @@ export const createRouter = router({
           input.request,
           input.request.hostId ?? (await hostOfSource(input.request.source)),
         );
-      return ring(
-        await requestClone(db(), {
-          userId: ctx.signed.userId,
-          idempotencyKey: input.idempotencyKey,
-          request: input.request,
-          ...(input.agreedFingerprint === undefined ? {} : { agreedFingerprint: input.agreedFingerprint }),
-        }),
-      );
+      return ring(await requestClone(db(), { userId: ctx.signed.userId, ...defined(input) }));
     }),
 
   import: procedure
@@ -111,16 +113,11 @@ export const createRouter = router({
         template: z.strictObject({ name: guestNameSchema, description: z.string().max(500).default('') }),
         /** A warm template: with what runs in the guest. */
         memory: z.boolean().optional(),
+        agreedFingerprint,
       }),
     )
-    .mutation(async ({ ctx, input: { memory, ...input } }) =>
-      ring(
-        await requestCapture(db(), {
-          userId: ctx.signed.userId,
-          ...input,
-          ...(memory === undefined ? {} : { memory }),
-        }),
-      ),
+    .mutation(async ({ ctx, input }) =>
+      ring(await requestCapture(db(), { userId: ctx.signed.userId, ...defined(input) })),
     ),
 
   /** Brings a template version to hosts that do not have it. */
@@ -186,28 +183,32 @@ export const createRouter = router({
         guestId: z.uuid(),
         kind: z.enum(['snapshot', 'revert', 'remove-snapshot']),
         name: snapshotNameSchema,
+        agreedFingerprint,
       }),
     )
     .mutation(async ({ ctx, input }) =>
-      ring(await requestSnapshot(db(), { userId: ctx.signed.userId, ...input })),
+      ring(await requestSnapshot(db(), { userId: ctx.signed.userId, ...defined(input) })),
     ),
 
   promote: procedure
-    .input(z.strictObject({ idempotencyKey, guestId: z.uuid() }))
+    .input(z.strictObject({ idempotencyKey, guestId: z.uuid(), agreedFingerprint }))
     .mutation(async ({ ctx, input }) =>
-      ring(await requestPromote(db(), { userId: ctx.signed.userId, ...input })),
+      ring(await requestPromote(db(), { userId: ctx.signed.userId, ...defined(input) })),
     ),
 
   reset: procedure
-    .input(z.strictObject({ idempotencyKey, guestIds, waitForAgent: z.boolean().default(true) }))
-    .mutation(({ ctx, input }) =>
-      forEach(input.guestIds, input.idempotencyKey, (guestId, key) =>
-        requestReset(db(), {
-          userId: ctx.signed.userId,
-          idempotencyKey: key,
-          guestId,
-          waitForAgent: input.waitForAgent,
-        }),
+    .input(
+      z.strictObject({
+        idempotencyKey,
+        guestIds,
+        waitForAgent: z.boolean().default(true),
+        /** Of one guest. */
+        agreedFingerprint,
+      }),
+    )
+    .mutation(({ ctx, input: { guestIds: ids, idempotencyKey: once, ...input } }) =>
+      forEach(ids, once, (guestId, key) =>
+        requestReset(db(), { userId: ctx.signed.userId, idempotencyKey: key, guestId, ...defined(input) }),
       ),
     ),
 
@@ -217,23 +218,17 @@ export const createRouter = router({
         idempotencyKey,
         guestId: z.uuid(),
         options: refreshOptionsSchema.prefault({}),
-        agreedFingerprint: z.string().max(200).optional(),
+        agreedFingerprint,
       }),
     )
-    .mutation(async ({ ctx, input: { agreedFingerprint, ...input } }) =>
-      ring(
-        await requestRefresh(db(), {
-          userId: ctx.signed.userId,
-          ...input,
-          ...(agreedFingerprint === undefined ? {} : { agreedFingerprint }),
-        }),
-      ),
+    .mutation(async ({ ctx, input }) =>
+      ring(await requestRefresh(db(), { userId: ctx.signed.userId, ...defined(input) })),
     ),
 
   restore: procedure
-    .input(z.strictObject({ idempotencyKey, guestId: z.uuid(), to: z.int().min(0) }))
+    .input(z.strictObject({ idempotencyKey, guestId: z.uuid(), to: z.int().min(0), agreedFingerprint }))
     .mutation(async ({ ctx, input }) =>
-      ring(await requestRestore(db(), { userId: ctx.signed.userId, ...input })),
+      ring(await requestRestore(db(), { userId: ctx.signed.userId, ...defined(input) })),
     ),
 
   removeBase: procedure

@@ -4,6 +4,7 @@ import type { Shell } from '../../shell/shell.ts';
 import type { DriverConfig } from '../registry.ts';
 import { capabilities } from './capabilities.ts';
 import { definitions } from './definitions.ts';
+import { CHAIN_BUDGET } from './generations.ts';
 import { drift } from './drift.ts';
 import { hostReader } from './host.ts';
 import { inspector, type Reader } from './inspect.ts';
@@ -18,7 +19,14 @@ import { takeIdentityStep } from './steps/identity.ts';
 import { memoryPointStep } from './steps/memory-point.ts';
 import { overlayStep } from './steps/overlays.ts';
 import { startStep, stopStep } from './steps/power.ts';
-import { beginRecordStep, fillLayersStep, ownLayersStep, redefineStep, settleStep } from './steps/layers.ts';
+import {
+  beginRecordStep,
+  fillLayersStep,
+  ownLayersStep,
+  redefineStep,
+  settleStep,
+  standOnStep,
+} from './steps/layers.ts';
 import { pullStep } from './steps/pull.ts';
 import { removeBaseStep, removeFilesStep } from './steps/removal.ts';
 import { rejoinStep } from './steps/rejoin.ts';
@@ -38,13 +46,15 @@ export function libvirtDriver(config: DriverConfig, shell: Shell): Driver<Libvir
   const accelerator = config.accelerator ?? 'tcg';
   const host = hostReader(shell, virsh, { store: config.store, accelerator });
   const jobs = turns();
+  const { store, chainBudget = CHAIN_BUDGET } = config;
   const reader: Reader = {
     shell,
     virsh,
     host,
     definitions: known,
-    store: config.store,
+    store,
     accelerator,
+    chainBudget,
     takesBases: config.peers !== undefined,
   };
   return {
@@ -77,6 +87,7 @@ export function libvirtDriver(config: DriverConfig, shell: Shell): Driver<Libvir
       'own-layers': ownLayersStep(shell),
       redefine: redefineStep(virsh, known),
       settle: settleStep(shell, virsh),
+      'stand-on': standOnStep(shell, virsh),
       'pull-disks': pullStep(shell, virsh),
       'take-snapshot': takeSnapshotStep(virsh),
       'revert-snapshot': revertStep(virsh),

@@ -2,6 +2,9 @@
 import type { Generations } from '../../contract.ts';
 import type { CloneFacts, SourceFacts } from './types.ts';
 
+/** Files per disk that a read may go through: a clone's own, its layer, the states a refresh may be asked to keep, one to spare. */
+export const CHAIN_BUDGET = 8;
+
 /** Disks whose file is qcow2 can note what is written to them; beside snapshots libvirt keeps no such record. */
 export function whyNoRecord(source: SourceFacts): string | undefined {
   const other = source.disks.find((disk) => disk.format !== 'qcow2');

@@ -3,6 +3,7 @@ import type { GuestRef } from '../../driver.ts';
 import { snapshotsIn } from '../../disks/snapshots.ts';
 import { OffshootError } from '../../errors.ts';
 import { readDomain, type Domain } from './domain-read.ts';
+import { snapshotsOf } from './inspect-guest.ts';
 import type { Reader } from './inspect.ts';
 import type { OwnFacts, OwnFile } from './types.ts';
 
@@ -21,7 +22,7 @@ export async function inspectOwn(
     virsh.maybe(['dumpxml', '--inactive', '--domain', guest.uuid], { signal }),
     virsh.state(guest.uuid, signal),
     virsh.run(['list', '--all', '--with-managed-save', '--uuid'], { signal }),
-    virsh.maybe(['snapshot-list', '--domain', guest.uuid, '--name'], { signal }),
+    snapshotsOf(virsh, guest, signal),
   ]);
   if (definition === undefined || state === undefined) {
     throw new OffshootError('not-found', {
@@ -56,7 +57,7 @@ export async function inspectOwn(
       .filter((disk) => disk.device === 'disk' && disk.path !== undefined && !own.has(disk.target))
       .map((disk) => disk.target),
     ...(nvram ? { nvram } : {}),
-    snapshots: [...new Set([...lines(listed ?? ''), ...inside.flat().map(({ name }) => name)])].toSorted(),
+    snapshots: [...new Set([...listed, ...inside.flat().map(({ name }) => name)])].toSorted(),
   };
 }
 
@@ -82,9 +83,3 @@ async function nvramOf(
   const inode = (await shell.stat(path))?.inode;
   return { path, owned: owned.includes(path), ...(inode === undefined ? {} : { inode }) };
 }
-
-const lines = (text: string): string[] =>
-  text
-    .split('\n')
-    .map((line) => line.trim())
-    .filter((line) => line !== '');

@@ -26,6 +26,7 @@ export interface Reader {
   accelerator: 'kvm' | 'tcg';
   /** From other hosts. Left out: no. */
   takesBases?: boolean;
+  chainBudget: number;
 }
 
 type Specific = Omit<Partial<LibvirtFacts>, 'host' | 'at'>;
@@ -74,7 +75,9 @@ export function inspector(
           inspectGuest(reader, request.guest, signal),
           refuseUsed(reader, request.guest.name, request.owned, signal, request.guest.uuid),
         ]);
-        return { own, source };
+        const { guest, generations } = request;
+        const clone = generations && (await inspectClone(reader, guest, generations, signal));
+        return { own, source, ...(clone ? { clone } : {}) };
       }
       case 'reset': {
         const [own, source] = await Promise.all([
@@ -117,6 +120,7 @@ export function inspector(
       libvirtVersion: version,
       store: reader.store,
       accelerator: reader.accelerator,
+      chainBudget: reader.chainBudget,
       machine,
       takenMacs: [...(domains?.values() ?? [])].flatMap((domain) => domain.nics.map((nic) => nic.mac)).sort(),
       ...mine,

@@ -199,6 +199,8 @@ export function planMemoryClone(request: CloneRequest, facts: LibvirtFacts, ids:
       ...(nvramPath === undefined ? [] : [file(nvramPath)]),
       { type: 'guest', name },
     ],
+    // It goes once the clone runs.
+    removes: [image],
     guest: {
       name,
       uuid,

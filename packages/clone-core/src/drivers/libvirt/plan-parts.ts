@@ -20,6 +20,7 @@ export interface Draft {
   baseDigest?: string;
   generations?: Generations;
   removes?: string[];
+  follow?: 'promote';
   /** What the plan was decided on. */
   basis: unknown;
 }

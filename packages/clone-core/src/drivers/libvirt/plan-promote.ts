@@ -11,6 +11,7 @@ import {
   type Draft,
   type DraftStep,
 } from './plan-parts.ts';
+import { planFlatten } from './plan-flatten.ts';
 import { beside, needOwn, refuseSnapshots, swapOf } from './plan-reset.ts';
 import type { DiskFacts, LibvirtFacts, OwnFile, Swap } from './types.ts';
 
@@ -21,10 +22,11 @@ interface Linked extends DiskFacts {
 
 /**
  * Stopped: each disk is copied whole beside the old one and takes its place. Running: QEMU copies what is missing into
- * the disk while the guest uses it. Already whole: a plan without steps.
+ * the disk while the guest uses it. Already whole: a plan without steps. A clone with states: see `planFlatten`.
  */
 export function planPromote(request: PromoteRequest, facts: LibvirtFacts, ids: IdSource): Draft {
-  const { guest } = request;
+  const { guest, generations } = request;
+  if (generations) return planFlatten({ ...request, generations }, facts);
   const own = needOwn(facts);
   const source = needSource(facts);
   refuseSnapshots(guest.name, own.snapshots, 'would be lost, as they stand on its base');

@@ -21,7 +21,7 @@ import {
 import { recordName } from './records.ts';
 import { changedByOther, refuseClone, refuseDisks, refuseOwnChanges } from './refresh-refusals.ts';
 import { settleAll } from './refresh-settle.ts';
-import { bytesOf, ownNotes, wayNotes, wayOf, type Bytes, type Way } from './refresh-way.ts';
+import { bytesOf, depthNotes, ownNotes, wayNotes, wayOf, type Bytes, type Way } from './refresh-way.ts';
 import type { CloneFacts, LibvirtFacts, SourceFacts } from './types.ts';
 
 type Refresh = Extract<OperationRequest, { kind: 'refresh' }>;
@@ -104,6 +104,7 @@ export function planRefresh(request: Refresh, facts: LibvirtFacts, ids: IdSource
       ...consistencyNotes(source),
       ...wayNotes(way, bytes, before),
       ...ownNotes(request, clone, settled.generations),
+      ...depthNotes(guest.name, settled.depth, facts, source),
       info('Its name, UUID, MACs and firmware settings stay. Inside, it becomes what the source is.'),
       ...(noRecord === undefined ? [] : [info(`The next refresh will compare again, because ${noRecord}.`)]),
     ],
@@ -114,6 +115,7 @@ export function planRefresh(request: Refresh, facts: LibvirtFacts, ids: IdSource
     ],
     generations: settled.generations,
     removes: settled.removes,
+    ...(settled.depth > facts.chainBudget ? { follow: 'promote' as const } : {}),
     basis: [
       basisOf(source),
       way.way,

@@ -7,12 +7,12 @@ import type { CloneFacts, SettleAction } from './types.ts';
 
 type Refresh = Extract<OperationRequest, { kind: 'refresh' }>;
 
-/** The list afterwards, and what has to happen to the files for it. */
+/** The list afterwards, what has to happen to the files for it, and how many files a read then goes through at most. */
 export function settleAll(
   { options, owned }: Refresh,
   clone: CloneFacts,
   after: Generations,
-): { generations: Generations; actions: SettleAction[]; removes: string[] } {
+): { generations: Generations; actions: SettleAction[]; removes: string[]; depth: number } {
   const earlier = after.list.filter((each) => each.number !== after.current && !each.kept);
   const previous = earlier.toSorted((a, b) => b.number - a.number).slice(0, options.keepPrevious);
   const retained = new Set(
@@ -26,6 +26,7 @@ export function settleAll(
   ]);
   const actions: SettleAction[] = [];
   const layers = new Map<string, Map<number, string>>();
+  const below: string[][] = [];
   const before = new Map(clone.generations.map((each) => [each.number, each.chains]));
   for (const { target } of after.list.at(-1)?.disks ?? []) {
     const disks: DiskGeneration[] = after.list.map((generation) => {
@@ -38,6 +39,7 @@ export function settleAll(
     const settled = settle(made, retained, (path) => files.has(path));
     actions.push(...settled.actions);
     layers.set(target, settled.layers);
+    below.push(made.find(({ number }) => number === after.current)?.below.map(({ path }) => path) ?? []);
   }
   const list = after.list
     .filter((each) => retained.has(each.number))
@@ -48,11 +50,10 @@ export function settleAll(
         layer: layers.get(disk.target)?.get(each.number) ?? disk.layer,
       })),
     }));
-  return {
-    generations: { ...after, list },
-    actions,
-    removes: actions.map((action) => (action.do === 'remove' ? action.path : action.layer)),
-  };
+  const removes = actions.map((action) => (action.do === 'remove' ? action.path : action.layer));
+  const gone = new Set(removes);
+  const depth = 1 + Math.max(0, ...below.map((paths) => paths.filter((path) => !gone.has(path)).length));
+  return { generations: { ...after, list }, actions, removes, depth };
 }
 
 /** Adds what will be there: the new layer on the current one, and a flat clone's file as a layer. */

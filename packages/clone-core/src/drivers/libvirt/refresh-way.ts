@@ -64,6 +64,21 @@ export function wayNotes({ way, why }: Way, bytes: Bytes, before: Generations): 
   ];
 }
 
+/** Every state that is kept adds a file that reads may have to go through. */
+export function depthNotes(
+  name: string,
+  depth: number,
+  { chainBudget }: LibvirtFacts,
+  source: SourceFacts,
+): PlanNote[] {
+  if (depth <= chainBudget) return [];
+  return [
+    warn(
+      `Reads of ${name} would then go through up to ${depth} files, and this host is set to ${chainBudget}: its present state is made whole right afterwards, which copies about ${gib(sumOf(source.disks, 'allocatedBytes'))}. Its earlier states stay.`,
+    ),
+  ];
+}
+
 export function ownNotes(
   { options, generations, guest }: Refresh,
   clone: CloneFacts,

@@ -99,6 +99,8 @@ export interface LibvirtFacts extends Facts {
   record?: RecordFacts;
   /** For refresh, delete: change records at the source that were made for this clone. */
   records?: string[];
+  /** The most files that a read of a disk should go through on this host. */
+  chainBudget: number;
   /** Linked clone of a guest: previewed before its base exists. */
   previewOnly?: boolean;
 }
@@ -211,6 +213,16 @@ export interface RedefineStep extends Step {
   xml: string;
   before: string;
   scratch: string;
+}
+/** Gives a stopped guest's own files another file to stand on, which shows the same. */
+export interface StandOnStep extends Step {
+  kind: 'stand-on';
+  guest: GuestRef;
+  disks: {
+    own: string;
+    to: { path: string; format: string };
+    before: { path: string; format: string };
+  }[];
 }
 export interface SettleStep extends Step {
   kind: 'settle';
@@ -465,6 +477,7 @@ export type LibvirtStep =
   | OwnLayersStep
   | RedefineStep
   | SettleStep
+  | StandOnStep
   | PullDisksStep
   | TakeSnapshotStep
   | RevertStep

@@ -59,6 +59,7 @@ export const factsOf = (source: SourceFacts, part: Partial<LibvirtFacts> = {}): 
   store: '/store',
   accelerator: 'tcg',
   machine: 'tcg on a test',
+  chainBudget: 8,
   source,
   ...part,
 });

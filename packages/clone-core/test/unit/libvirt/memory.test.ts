@@ -180,6 +180,7 @@ describe('plans', () => {
     ]);
     const mark = made.guest?.uuid.slice(0, 8) ?? 'none';
     for (const { type, name } of made.creates) if (type !== 'guest') expect(name).toContain(mark);
+    expect(made.removes).toEqual([resume?.to]); // gone once it runs: not the clone's to own
     expect(made.baseDigest).toBe(base.digest);
   });
 

@@ -1,10 +1,12 @@
 import { expect, it } from 'vitest';
 import { jobBytes, pushXml } from '../../../src/disks/backup.ts';
+import { explainImage } from '../../../src/disks/chain.ts';
 import { lastPercent } from '../../../src/disks/convert.ts';
 import { pickAddress } from '../../../src/drivers/libvirt/agent.ts';
 import { parseStats } from '../../../src/drivers/libvirt/inventory.ts';
 import { explain, stateOf } from '../../../src/drivers/libvirt/virsh.ts';
 import { OffshootError } from '../../../src/errors.ts';
+import { commandFailed } from '../../../src/shell/failures.ts';
 
 it('reads progress of qemu-img and of a backup job', () => {
   expect(lastPercent('    (1.00/100%)\r    (12.50/100%)\r')).toBe(12.5);
@@ -14,6 +16,19 @@ it('reads progress of qemu-img and of a backup job', () => {
     total: 2 * 1024 ** 2,
   });
   expect(jobBytes('Job type:         None')).toBeUndefined();
+});
+
+it('a file is called unreadable only when qemu-img said so, not when it was ended', () => {
+  const query = { path: '/store/a.qcow2', format: 'qcow2', label: 'disk vda of a' };
+  const failed = { argv: ['qemu-img', 'info'], where: 'this machine' };
+  const ended = commandFailed({ ...failed, signal: 'SIGKILL', stderr: '' });
+  expect(explainImage(ended, query)).toBe(ended);
+  expect(ended.retryable).toBe(true);
+  expect(
+    explainImage(commandFailed({ ...failed, code: 1, stderr: 'Image is corrupt' }), query),
+  ).toMatchObject({
+    code: 'source-unreadable',
+  });
 });
 
 it('takes a reachable address, IPv4 first', () => {

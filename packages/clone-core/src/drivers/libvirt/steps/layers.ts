@@ -15,6 +15,7 @@ import type {
   RedefineStep,
   SettleAction,
   SettleStep,
+  StandOnStep,
 } from '../types.ts';
 import type { Virsh } from '../virsh.ts';
 import { beginJob, endJob, followJob, type BackupJob } from './backup-job.ts';
@@ -298,6 +299,22 @@ export function redefineStep(virsh: Virsh, definitions: Definitions): StepHandle
       await virsh.define(step.before, step.scratch, signal);
       definitions.learned(step.guest, step.before);
       return `${step.guest.name} has the disks it had before`;
+    },
+  };
+}
+
+/** Rewrites headers alone: whichever of the two files it stands on, the guest reads the same. */
+export function standOnStep(shell: Shell, virsh: Virsh): StepHandler<StandOnStep> {
+  return {
+    async *run(step, { signal }) {
+      yield { note: 'rewriting its header' };
+      await needStopped(virsh, step.guest, signal);
+      for (const { own, to } of step.disks) await standOn(shell, own, to, signal);
+    },
+    async undo(step, { signal }) {
+      await needStopped(virsh, step.guest, signal);
+      for (const { own, before } of step.disks) await standOn(shell, own, before, signal);
+      return undefined;
     },
   };
 }

@@ -1,0 +1,37 @@
+'use client';
+
+import { Button, Group } from '@mantine/core';
+
+/** The end of a dialog: away from it, or on with it. */
+export function Buttons({
+  label,
+  busy,
+  onGo,
+  onDone,
+  disabled = false,
+  danger = false,
+}: {
+  label: string;
+  busy: boolean;
+  onGo: () => void;
+  onDone: () => void;
+  disabled?: boolean;
+  danger?: boolean;
+}) {
+  return (
+    <Group justify="flex-end" mt="md">
+      <Button variant="default" onClick={onDone}>
+        Cancel
+      </Button>
+      <Button
+        onClick={onGo}
+        loading={busy}
+        disabled={disabled}
+        data-autofocus
+        {...(danger ? { color: 'red.9' } : {})}
+      >
+        {label}
+      </Button>
+    </Group>
+  );
+}
