@@ -37,6 +37,7 @@ export const portalPackages = [
   'mtools',
   'e2fsprogs',
   'fdisk',
+  'ntfs-3g',
   'syslinux',
   'cpio',
   'zstd',
@@ -44,7 +45,15 @@ export const portalPackages = [
   'tini',
 ];
 /** What the tests need besides. */
-export const testPackages = ['chromium', 'openssh-server', 'openssh-client', 'xfsprogs', 'git'];
+export const testPackages = [
+  'chromium',
+  'openssh-server',
+  'openssh-client',
+  'xfsprogs',
+  'btrfs-progs',
+  'lvm2',
+  'git',
+];
 /** What the fleet lab needs besides. */
 export const labPackages = ['openssh-server', 'openssh-client'];
 /** What the benchmarks need besides: the tools that Offshoot is compared with. */

@@ -37,20 +37,23 @@ export async function lookInside(
       lookAt(session, disks, options),
     );
     if (!('ntfs' in inside)) return inside;
-    // ntfs-3g knows no offset: the disk is opened again, as that volume alone.
-    const { target, offset, size } = inside.ntfs;
-    const disk = disks.find((each) => each.target === target);
-    return await withDisks(
-      shell,
-      {
-        disks: disk ? [disk] : [],
-        scratch: `${scratch}/windows`,
-        shared: true,
-        ...(size > 0 ? { window: { offset, size } } : {}),
-      },
-      signal,
-      (session) => lookAtWindows(session, inside.ntfs),
-    );
+    for (const [index, volume] of inside.ntfs.entries()) {
+      const { target, offset, size } = volume;
+      const found = await withDisks(
+        shell,
+        {
+          disks: disks.filter((disk) => disk.target === target),
+          scratch: `${scratch}/ntfs-${index}`,
+          shared: true,
+          // ntfs-3g knows no offset: the disk is opened again, as that volume alone.
+          ...(size > 0 ? { window: { offset, size } } : {}),
+        },
+        signal,
+        (session) => lookAtWindows(session, volume),
+      );
+      if (found) return found;
+    }
+    return unknown(NO_SYSTEM);
   } catch (thrown) {
     const error = toOffshootError(thrown);
     if (!ODD.has(error.code)) throw thrown;
@@ -88,7 +91,7 @@ async function lookAt(
   session: Session,
   disks: readonly InsideDisk[],
   options: LookOptions,
-): Promise<GuestInside | { ntfs: Volume }> {
+): Promise<GuestInside | { ntfs: Volume[] }> {
   const volumes = (await Promise.all(disks.map(({ target }) => volumesOf(session, target)))).flat();
   let damaged: string | undefined;
   for (const volume of volumes) {
@@ -122,8 +125,8 @@ async function lookAt(
       }
     }
   }
-  const windows = volumes.filter(({ type }) => type === 'ntfs').toSorted((a, b) => b.size - a.size);
-  if (windows[0]) return { ntfs: windows[0] };
+  const ntfs = volumes.filter(({ type }) => type === 'ntfs').toSorted((a, b) => b.size - a.size);
+  if (ntfs.length > 0) return { ntfs };
   return unknown(damaged ?? whyNot(volumes));
 }
 
@@ -131,6 +134,8 @@ async function lookAt(
 const SUBVOLUMES = ['@', 'root', '@rootfs', '@/.snapshots/1/snapshot'];
 /** Of one volume: others may still hold the system. `not-found`, `permission`: this host can't open its kind. */
 const TOLERATED = new Set(['unsupported-disk', 'not-found', 'permission', 'busy']);
+
+const NO_SYSTEM = 'no system that is known here is on its disks';
 
 const reason = (sentence: string): string =>
   (sentence.charAt(0).toLowerCase() + sentence.slice(1)).replace(/\.$/, '');
@@ -142,7 +147,7 @@ function whyNot(volumes: readonly Volume[]): string {
   if (types.has('linux_raid_member')) return 'its disks are a software RAID';
   if (types.has('zfs_member')) return 'its system is on ZFS';
   if (volumes.every(({ type }) => type === '')) return 'nothing that is known here is on its disks';
-  return 'no system that is known here is on its disks';
+  return NO_SYSTEM;
 }
 
 const unknown = (why: string): GuestInside => ({ kind: 'unknown', why, agent: false, found: [], agents: [] });

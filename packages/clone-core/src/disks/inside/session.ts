@@ -79,7 +79,7 @@ export async function withDisks<T>(
       '--pidfile',
       pidFile,
     ]);
-    const pid = await served(shell, pidFile, daemon, signal);
+    const pid = await served(shell, pidFile, daemon, disks.map(({ path }) => path).join(', '), signal);
     const run = inNamespace(shell, pid, signal);
     let mounts: Promise<Mounts & { pid: number }> | undefined;
     const session: Session = {
@@ -196,11 +196,12 @@ async function served(
   shell: Shell,
   pidFile: string,
   daemon: { failed: () => unknown },
+  paths: string,
   signal: AbortSignal,
 ): Promise<number> {
   return until(signal, async () => {
     const failed = daemon.failed();
-    if (failed !== undefined) throw meaning(failed, 'of the guest');
+    if (failed !== undefined) throw meaning(named(failed, ['qemu-storage-daemon'], shell), paths);
     const pid = Number((await shell.readText(pidFile))?.trim());
     return pid > 0 ? pid : undefined;
   });
@@ -239,7 +240,7 @@ function inNamespace(shell: Shell, pid: number, signal: AbortSignal): Session['r
 
 /** A program that `nsenter` or `env` did not find. */
 function named(thrown: unknown, [program = '']: readonly string[], shell: Shell): unknown {
-  return /^(nsenter: failed to execute|env:) .*: No such file/m.test(stderrOf(thrown))
+  return /^((nsenter|unshare): failed to execute|env:) .*: No such file/m.test(stderrOf(thrown))
     ? programMissing(program, shell.where)
     : thrown;
 }
@@ -267,11 +268,15 @@ async function holdMounts(
         const failed = server.failed();
         if (failed !== undefined) throw named(failed, argv, shell);
         const mounted = await shell.readText(`/proc/${pid}/mountinfo`);
-        return mounted?.includes(` ${folder} `) === true ? true : undefined;
+        return mounted?.includes(` ${escaped(folder)} `) === true ? true : undefined;
       });
     },
   };
 }
+
+/** As proc(5) writes paths in mountinfo. */
+const escaped = (path: string): string =>
+  path.replaceAll(/[ \t\n\\]/g, (one) => `\\${one.charCodeAt(0).toString(8).padStart(3, '0')}`);
 
 /** Gets no signal: it is done after an abort too. */
 async function unmounted(shell: Shell, pid: number, folder: string): Promise<void> {
@@ -284,7 +289,7 @@ async function unmounted(shell: Shell, pid: number, folder: string): Promise<voi
 function meaning(thrown: unknown, path: string): OffshootError {
   const error = toOffshootError(thrown);
   const said = stderrOf(error);
-  if (/lock|another process/i.test(said))
+  if (/Failed to get .* lock|another process/i.test(said))
     return new OffshootError('busy', {
       publicMessage: `The disk ${path} is in use, so its files can’t be looked at or changed.`,
       remedy: 'Stop the guest that uses it, then try again.',

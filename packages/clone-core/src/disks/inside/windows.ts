@@ -12,20 +12,13 @@ const SYSPREP = '/Windows/System32/Sysprep';
 const CLOUDBASE = '/Program Files/Cloudbase Solutions/Cloudbase-Init';
 const QEMU_GA = ['/Program Files/Qemu-ga/qemu-ga.exe', '/Program Files/QEMU Guest Agent/qemu-ga.exe'];
 
-/** The session shows the volume alone. */
-export async function lookAtWindows(session: Session, volume: Volume): Promise<GuestInside> {
+/** The session shows the volume alone. Undefined: no Windows is on it. */
+export async function lookAtWindows(session: Session, volume: Volume): Promise<GuestInside | undefined> {
   const { target, offset, size } = volume;
   const tree = await openMounted(session, { ...volume, offset: 0, size: 0 });
   const paths = new Paths(tree, { ignoreCase: true });
   const system = await paths.find('/Windows/System32');
-  if (system?.kind !== 'folder')
-    return {
-      kind: 'unknown',
-      why: 'no system that is known here is on its disks',
-      agent: false,
-      found: [],
-      agents: [],
-    };
+  if (system?.kind !== 'folder') return undefined;
   const [state, tag, cloudbase, ...agents] = await Promise.all([
     paths.read(STATE),
     paths.find(`${SYSPREP}/Sysprep_succeeded.tag`),
