@@ -209,7 +209,8 @@ const refuse = (what: string): OffshootError =>
     remedy: 'Look at it in the guest, then try again.',
   });
 
-const notDone = (path: string): OffshootError =>
+/** The filesystem is full, or worse. Nothing has reached the disk. */
+export const notDone = (path: string): OffshootError =>
   new OffshootError('no-space', {
     publicMessage: `${path} could not be changed in the guest’s filesystem: it is full or damaged. The disk is as it was.`,
     remedy: 'Make room in the source’s filesystem, or let it check itself, then try again.',

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { OffshootError } from '../../errors.ts';
 import type { InsideEdit } from '../../identity/edits.ts';
 import type { Shell } from '../../shell/shell.ts';
-import { Draft, verify } from './draft.ts';
+import { Draft, notDone, verify } from './draft.ts';
 import { openRoot } from './open.ts';
 import { Paths, type Found } from './paths.ts';
 import { withDisks, type Session } from './session.ts';
@@ -13,6 +13,8 @@ import type { FileInside, InsideDisk, InsideRoot } from './types.ts';
 const MAX_READ = 8 * MAX_TEXT;
 /** Standard input is the contents one after another; arguments: a file and its bytes, again and again. */
 const SPREAD = 'umask 077; while [ $# -gt 0 ]; do head -c "$2" > "$1" || exit 1; shift 2; done';
+/** Prints the second of each two files that are not the same. */
+const COMPARE = 'while [ $# -gt 0 ]; do cmp -s -- "$1" "$2" || echo "$2"; shift 2; done';
 const BASE64 = 'for path; do base64 -w 0 -- "$path"; echo; done';
 
 /** Temporary files of an edit, beside the disk: gone when it has ended, and what `clearInside` removes after a crash. */
@@ -70,6 +72,7 @@ async function inLayer(
         await stage(session, draft);
         await tree.apply(draft.actions);
         await verify(paths, new Paths(tree), draft);
+        await compare(session, tree, draft);
         return [...draft.changed];
       },
     );
@@ -121,6 +124,24 @@ async function stage({ shell, signal }: Session, { staged, scratch }: Draft): Pr
     ],
     { signal, input: Buffer.concat(contents) },
   );
+}
+
+/** Reads back what was put: debugfs gives a file its size even when its content found no room. */
+async function compare(session: Session, tree: Tree, draft: Draft): Promise<void> {
+  const puts = new Map(
+    draft.actions.flatMap((action) => (action.do === 'put' ? [[action.path, action.from]] : [])),
+  );
+  const there = await Promise.all([...puts.keys()].map(async (path) => draft.paths.find(path, false)));
+  const copies = there.flatMap((found, index) =>
+    found?.kind === 'file' ? [{ path: found.path, to: `${session.scratch}/back-${index}` }] : [],
+  );
+  await tree.fetch(copies);
+  const { stdout } = await session.shell.run(
+    ['sh', '-c', COMPARE, 'sh', ...copies.flatMap(({ path, to }) => [puts.get(path) ?? '', to])],
+    { signal: session.signal },
+  );
+  const differing = copies.find(({ to }) => stdout.split('\n').includes(to));
+  if (differing) throw notDone(differing.path);
 }
 
 /**

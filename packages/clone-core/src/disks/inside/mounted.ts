@@ -4,6 +4,7 @@
  */
 import { OffshootError } from '../../errors.ts';
 import { stderrOf } from '../stderr.ts';
+import { notDone } from './draft.ts';
 import type { Session } from './session.ts';
 import { isPlain, MAX_TEXT, requirePlain, type Action, type Entry, type Tree } from './tree.ts';
 import type { InsideRoot } from './types.ts';
@@ -92,7 +93,15 @@ export async function openMounted(session: Session, volume: Volume, subvolume?: 
       for (const { path, to } of files) await run(['install', '-m', '600', '--', inside(path), to]);
     },
     apply: async (actions) => {
-      for (const action of actions) await perform(action, run, inside);
+      for (const action of actions) {
+        try {
+          await perform(action, run, inside);
+        } catch (thrown) {
+          if (/No space left on device|Disk quota exceeded/.test(stderrOf(thrown)))
+            throw notDone(action.path);
+          throw thrown;
+        }
+      }
       await run(['sync', '--file-system', root]);
     },
   };
