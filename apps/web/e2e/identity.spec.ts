@@ -27,12 +27,13 @@ test('two guests made beside the portal with one MAC: an alarm names both, and g
     await alarms.getByRole('link', { name: two }).click();
     await expect(page.getByRole('heading', { level: 1, name: two })).toBeVisible();
     await expect(alarms).toContainText(mac);
-  } finally {
+    await page.goto('/guests');
+    await expect(alarms).toBeVisible();
     await removeGuest(two);
+    await expect(alarms).toBeHidden();
+  } finally {
+    for (const name of [one, two]) await removeGuest(name);
   }
-  await page.goto('/guests');
-  await expect(alarms).toBeHidden();
-  await removeGuest(one);
 });
 
 test('what is wrong with an identity is told at its field, and no address is given twice', async ({
