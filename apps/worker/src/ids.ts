@@ -11,3 +11,9 @@ export const randomIds: IdSource = {
     }
   },
 };
+
+/** As `randomIds`, with no MAC that a guest of another host has: they may be on one network. */
+export const idsBeside = (elsewhere: readonly string[]): IdSource => ({
+  ...randomIds,
+  mac: (taken) => randomIds.mac(new Set([...taken, ...elsewhere])),
+});

@@ -1,5 +1,6 @@
 import type { Bench } from '../result.ts';
 import { differential, differentialNoBitmap } from './differential.ts';
+import { distribute3, distributeDelta } from './distribute.ts';
 import { eventLatency } from './event-latency.ts';
 import { fullClone } from './full-clone.ts';
 import { fullCloneReflink } from './full-clone-reflink.ts';
@@ -17,6 +18,8 @@ export const benches: readonly Bench[] = [
   differential,
   differentialNoBitmap,
   reset,
+  distribute3,
+  distributeDelta,
   memoryClone,
   eventLatency,
   subscribers1000,

@@ -31,6 +31,17 @@ export function registerHost(db: Db, host: HostRegistration): Promise<void> {
   );
 }
 
+/** MACs of the guests of all other hosts, as far as they are known. */
+export function macsElsewhere(db: Db, hostId: string): Promise<string[]> {
+  return persistently(async () => {
+    const { rows } = await db.pool.query<{ mac: string }>(
+      'SELECT DISTINCT lower(unnest("macs")) AS mac FROM "guest" WHERE "hostId" <> $1',
+      [hostId],
+    );
+    return rows.map(({ mac }) => mac);
+  });
+}
+
 /** What of the facts is worth waking the browsers for: not the load, and free space only by the GiB. */
 function gist(facts: HostFacts | null): string {
   if (!facts) return '';

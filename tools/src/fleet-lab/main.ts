@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { OffshootError, toOffshootError } from '@offshoot/clone-core/errors';
 import { readRun } from '../start/instance.ts';
+import { sealSecret } from '../start/secrets.ts';
 import { findFleet, obstacle, openFleet, type Fleet, type FleetHost, type Portal } from './fleet.ts';
 import { DEFAULT_ID } from './layout.ts';
 import { knownLabs, removeLab, removeOrphans } from './remove.ts';
@@ -74,13 +75,16 @@ async function up(
   const hosts = Number(count);
   if (count === undefined || !/^\d+$/.test(count)) throw usage('Say how many hosts: up 4');
   const fleet = await openFleet({ hosts, id, stays: true, say, ...(rate === undefined ? {} : { rate }) });
-  const portal = await portalOf(data ?? process.env['OFFSHOOT_DATA'] ?? '/var/lib/offshoot');
-  if (portal)
+  const portalData = data ?? process.env['OFFSHOOT_DATA'] ?? '/var/lib/offshoot';
+  const portal = await portalOf(portalData);
+  if (portal) {
+    const environment = { OFFSHOOT_SEAL_SECRET: await sealSecret(portalData) };
     for (const host of fleet.hosts)
       if (!(await host.hasWorker())) {
         say(`${host.name}: worker`);
-        await host.startWorker(portal, { program: 'built' });
+        await host.startWorker(portal, { program: 'built', environment });
       }
+  }
   await show(fleet);
   if (!portal) say('\nNo portal runs, so no worker was started. Run npm start, then up again.');
 }

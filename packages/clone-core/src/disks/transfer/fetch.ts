@@ -114,6 +114,7 @@ class Fetching {
   private readonly damaged: string[] = [];
   private readonly refusing = new Set<string>();
   private ownFailure: OffshootError | undefined;
+  private syncing: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly wanted: FetchedFile,
@@ -133,6 +134,7 @@ class Fetching {
       const last = await this.fetchOnce();
       const digest = this.hash.digest('hex');
       if (wanted.digest === undefined || digest === wanted.digest) {
+        await this.syncing;
         await this.file.truncate(this.bytes);
         await this.parts.sync(wanted.to);
         const { bytes, received: receivedBytes, reused: reusedBytes, interruptions, damaged } = this;
@@ -307,7 +309,10 @@ class Fetching {
     this.parts.incoming.advance(this.position);
     if (this.position - this.synced < SYNC_EVERY) return;
     this.synced = this.position;
-    await this.locally(() => this.parts.sync(this.wanted.to));
+    // While more comes: a link that waits for the disk does not catch up. One at a time, so that the disk sets the pace.
+    await this.syncing;
+    this.syncing = this.locally(() => this.parts.sync(this.wanted.to));
+    this.syncing.catch(() => undefined); // told by whoever waits for it next
   }
 
   /** What fails here fails with every source. */

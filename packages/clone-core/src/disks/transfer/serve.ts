@@ -142,11 +142,22 @@ class Sender {
   }
 
   async sendAll(from: number): Promise<void> {
+    let piece = this.piece(from);
     for (let offset = from; offset < this.held.bytes;) {
-      const reached = await this.reach(offset);
-      for (; offset < reached; offset += Math.min(PIECE, reached - offset))
-        await this.send(offset, Math.min(PIECE, reached - offset));
+      const content = await piece;
+      // Read while this one is sent.
+      piece = this.piece(offset + content.length);
+      piece.catch(() => undefined); // awaited in its turn
+      await this.send(offset, content);
+      offset += content.length;
     }
+    await piece;
+  }
+
+  /** What follows at the offset, as soon as any of it is there. Empty at the end. */
+  private async piece(offset: number): Promise<Buffer> {
+    if (offset >= this.held.bytes) return Buffer.alloc(0);
+    return this.read(offset, Math.min(PIECE, (await this.reach(offset)) - offset));
   }
 
   /** Hashes of one group after the other, a few ahead, and the blocks that the answers name. */
@@ -173,7 +184,8 @@ class Sender {
       let end = at + 1;
       while (end < wanted.length && wanted[end] === 1 && end - at < PIECE / BLOCK) end++;
       const offset = (start + at) * BLOCK;
-      await this.send(offset, Math.min((end - at) * BLOCK, this.held.bytes - offset));
+      const length = Math.min((end - at) * BLOCK, this.held.bytes - offset);
+      await this.send(offset, await this.read(offset, length));
       at = end - 1;
     }
   }
@@ -193,9 +205,9 @@ class Sender {
     return count;
   }
 
-  private async send(offset: number, length: number): Promise<void> {
-    await this.paced(length);
-    const { packing, bytes } = await this.packer.pack(await this.read(offset, length));
+  private async send(offset: number, content: Buffer): Promise<void> {
+    await this.paced(content.length);
+    const { packing, bytes } = await this.packer.pack(content);
     const header = Buffer.allocUnsafe(9);
     header.writeBigUInt64BE(BigInt(offset), 0);
     header.writeUInt8(packing, 8);
