@@ -241,10 +241,10 @@ class Fetching {
       await this.decide(body, stream, group);
     } else if (type === frames.data) {
       const offset = Number(body.readBigUInt64BE(0));
-      const content = await unpacked(body.readUInt8(8), body.subarray(9), BLOCK * 256);
+      const content = await unpacked(body.readUInt8(8), frame.content, BLOCK * 256);
       this.from.add(source.name);
-      this.received += content.length;
-      if (group.open) await this.fill(group, offset, content);
+      this.received += lengthOf(content);
+      if (group.open) await this.fill(group, offset, Buffer.concat(content));
       else await this.append(offset, content);
       this.report(`from ${source.name}`);
     }
@@ -290,21 +290,20 @@ class Fetching {
     const ready = group.takeReady();
     for (const { offset, content, fetched } of ready) {
       if (!fetched) this.reused += content.length;
-      await this.append(offset, content);
+      await this.append(offset, [content]);
     }
   }
 
-  private async append(offset: number, content: Buffer): Promise<void> {
-    if (offset !== this.position || offset + content.length > this.bytes)
+  private async append(offset: number, content: Buffer[]): Promise<void> {
+    const length = lengthOf(content);
+    if (offset !== this.position || offset + length > this.bytes)
       throw closed('it sends what was not asked for');
     await this.locally(async () => {
-      for (let at = 0; at < content.length;) {
-        const { bytesWritten } = await this.file.write(content, at, content.length - at, offset + at);
-        at += bytesWritten;
-      }
+      const { bytesWritten } = await this.file.writev(content, offset);
+      if (bytesWritten < length) await writeRest(this.file, content, offset, bytesWritten);
     });
-    this.hash.update(content);
-    this.position += content.length;
+    for (const piece of content) this.hash.update(piece);
+    this.position += length;
     this.dataAt = performance.now();
     this.parts.incoming.advance(this.position);
     if (this.position - this.synced < SYNC_EVERY) return;
@@ -362,6 +361,22 @@ class Fetching {
       remedy: 'Make a new version of the template, or put the files back from a backup.',
       context: { damaged: this.damaged, digest: this.wanted.digest },
     });
+  }
+}
+
+const lengthOf = (pieces: readonly Buffer[]): number => pieces.reduce((sum, piece) => sum + piece.length, 0);
+
+/** A write that was cut short (a full disk, a signal) goes on, or fails by itself. */
+async function writeRest(
+  file: FileHandle,
+  pieces: readonly Buffer[],
+  offset: number,
+  from: number,
+): Promise<void> {
+  const whole = Buffer.concat(pieces);
+  for (let at = from; at < whole.length;) {
+    const { bytesWritten } = await file.write(whole, at, whole.length - at, offset + at);
+    at += bytesWritten;
   }
 }
 

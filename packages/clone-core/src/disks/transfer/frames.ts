@@ -48,10 +48,17 @@ export const GROUP = 256;
 /** Longest body that is believed: a group of blocks. */
 const MAX_BODY = BLOCK * GROUP + 64;
 const HEADER = 5;
+/** Offset and packing. */
+const DATA_HEADER = 9;
+/** Read ahead of whoever takes it, bytes. */
+const MOST_HELD = 4 * 1024 ** 2;
 
 export interface Frame {
   type: number;
+  /** Of data: what stands before the content. */
   body: Buffer;
+  /** Of data, in the pieces it came in. */
+  content: Buffer[];
 }
 
 /** Writes one frame; resolves when the stream takes more. Rejects when it is closed. */
@@ -86,47 +93,92 @@ function drained(stream: Duplex): Promise<void> {
 export const writeJson = (stream: Duplex, type: number, value: object): Promise<void> =>
   writeFrame(stream, type, Buffer.from(JSON.stringify(value)));
 
-/** Frames until the other side ends. Throws `host-unreachable` (retryable) when the stream breaks within one. */
+/**
+ * Frames until the other side ends. Throws `host-unreachable` (retryable) when the stream breaks within one. Data is
+ * passed on in the pieces it came in: copying it together would cost as much as decrypting it.
+ */
 export async function* readFrames(stream: Duplex): AsyncGenerator<Frame> {
-  let parts: Buffer[] = [];
-  let held = 0;
-  const take = (length: number): Buffer => {
-    const taken: Buffer[] = [];
-    for (let missing = length; missing > 0;) {
-      const first = parts[0];
-      if (!first) break;
-      if (first.length <= missing) parts.shift();
-      else parts[0] = first.subarray(missing);
-      taken.push(first.subarray(0, missing));
-      missing -= Math.min(first.length, missing);
-    }
-    held -= length;
-    return taken.length === 1 && taken[0] ? taken[0] : Buffer.concat(taken, length);
-  };
-  let head: { type: number; length: number } | undefined;
+  const inlet = new Inlet(stream);
   try {
-    for await (const chunk of stream as AsyncIterable<Buffer>) {
-      parts.push(chunk);
-      held += chunk.length;
-      for (;;) {
-        if (!head) {
-          if (held < HEADER) break;
-          const header = take(HEADER);
-          head = { type: header.readUInt8(0), length: header.readUInt32BE(1) };
-          if (head.length > MAX_BODY) throw closed('it sends what can’t be read');
-        }
-        if (held < head.length) break;
-        const { type, length } = head;
-        head = undefined;
-        yield { type, body: take(length) };
+    for (;;) {
+      const [header] = await inlet.take(HEADER, true);
+      if (!header) return;
+      const type = header.readUInt8(0);
+      const length = header.readUInt32BE(1);
+      if (length > MAX_BODY) throw closed('it sends what can’t be read');
+      if (type === frames.data) {
+        const [body = Buffer.alloc(0)] = await inlet.take(DATA_HEADER);
+        yield { type, body, content: await inlet.pieces(length - DATA_HEADER) };
+      } else {
+        const [body = Buffer.alloc(0)] = await inlet.take(length);
+        yield { type, body, content: [] };
       }
     }
-  } catch (thrown) {
-    throw thrown instanceof OffshootError ? thrown : closed('the connection broke', thrown);
   } finally {
-    parts = [];
+    inlet.close();
   }
-  if (head || held > 0) throw closed('it ended in the middle');
+}
+
+/** Takes bytes off a stream, without asking for more than are wanted soon. */
+class Inlet {
+  private chunks: Buffer[] = [];
+  private held = 0;
+  private over = false;
+  private failure: Error | undefined;
+  private wake: () => void = () => undefined;
+
+  constructor(private readonly stream: Duplex) {
+    stream.on('data', (chunk: Buffer) => {
+      this.chunks.push(chunk);
+      this.held += chunk.length;
+      if (this.held > MOST_HELD) stream.pause();
+      this.wake();
+    });
+    stream.on('error', (error) => {
+      this.failure = error;
+      this.end();
+    });
+    stream.on('end', () => this.end());
+    stream.on('close', () => this.end());
+  }
+
+  private end(): void {
+    this.over = true;
+    this.wake();
+  }
+
+  /** So many bytes in one piece. `first`: the other side may end here, and nothing is what comes then. */
+  async take(length: number, first = false): Promise<Buffer[]> {
+    const pieces = await this.pieces(length, first);
+    return pieces.length > 1 ? [Buffer.concat(pieces, length)] : pieces;
+  }
+
+  async pieces(length: number, first = false): Promise<Buffer[]> {
+    while (this.held < length) {
+      if (this.over) {
+        if (first && this.held === 0 && !this.failure) return [];
+        throw closed(this.failure ? 'the connection broke' : 'it ended in the middle', this.failure);
+      }
+      if (this.stream.isPaused()) this.stream.resume();
+      await new Promise<void>((resolve) => (this.wake = resolve));
+    }
+    const taken: Buffer[] = [];
+    for (let missing = length; missing > 0;) {
+      const chunk = this.chunks[0];
+      if (!chunk) break;
+      if (chunk.length <= missing) this.chunks.shift();
+      else this.chunks[0] = chunk.subarray(missing);
+      taken.push(chunk.subarray(0, missing));
+      missing -= Math.min(chunk.length, missing);
+    }
+    this.held -= length;
+    return taken;
+  }
+
+  close(): void {
+    this.chunks = [];
+    this.stream.destroy();
+  }
 }
 
 export const closed = (why = 'the connection was closed', cause?: unknown): OffshootError =>

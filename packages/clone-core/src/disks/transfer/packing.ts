@@ -6,8 +6,8 @@ import { packings } from './frames.ts';
 const deflate = promisify(deflateRaw);
 const inflate = promisify(inflateRaw);
 
-/** Slower links than this are worth it: one core deflates about so much at level 1, bytes per second. */
-const SLOW_LINK = 60e6;
+/** Slower links than this are worth it, bytes per second. A faster one may only seem slow on a busy machine, which compressing keeps busy. */
+const SLOW_LINK = 20e6;
 /** Judged over at least this much, bytes. */
 const JUDGED = 8 * 1024 ** 2;
 /** Less gain than this is none: the receiver works for it too. */
@@ -44,5 +44,5 @@ export class Packer {
 }
 
 /** `most`: longer content than that is not believed. Rejects when it can't be unpacked. */
-export const unpacked = (packing: number, bytes: Buffer, most: number): Promise<Buffer> | Buffer =>
-  packing === packings.deflate ? inflate(bytes, { maxOutputLength: most }) : bytes;
+export const unpacked = async (packing: number, pieces: Buffer[], most: number): Promise<Buffer[]> =>
+  packing === packings.deflate ? [await inflate(Buffer.concat(pieces), { maxOutputLength: most })] : pieces;
