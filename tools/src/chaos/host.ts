@@ -1,4 +1,5 @@
 /** The host as virsh tells of it, past the driver. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 
 export interface Domain {
@@ -26,9 +27,25 @@ export async function virsh(uri: string, ...words: string[]): Promise<string> {
   return (await execa('virsh', ['-q', '-c', uri, ...words], { stdin: 'ignore', timeout: 30_000 })).stdout;
 }
 
-/** All guests of the host, with what hangs on them, read in one process. */
+const PATIENCE_MS = 30_000;
+
+/** As `virsh`, again and again while libvirt is being restarted. Rejects when it fails otherwise. */
+export async function patientVirsh(uri: string, ...words: string[]): Promise<string> {
+  const deadline = Date.now() + PATIENCE_MS;
+  for (;;) {
+    try {
+      return await virsh(uri, ...words);
+    } catch (error) {
+      const said = error instanceof Error && 'stderr' in error ? String(error.stderr) : '';
+      if (Date.now() > deadline || !/connect|End of file|socket/i.test(said)) throw error;
+      await sleep(100);
+    }
+  }
+}
+
+/** All guests of the host, with what hangs on them, read in one process. Waits for libvirt while it is being restarted. */
 export async function domains(uri: string): Promise<Domain[]> {
-  const listed = await virsh(uri, 'list', '--all', '--uuid', '--name');
+  const listed = await patientVirsh(uri, 'list', '--all', '--uuid', '--name');
   const guests = listed.split('\n').flatMap((line) => {
     const [uuid, name] = line.trim().split(/\s+/);
     return uuid && name ? [{ uuid, name }] : [];

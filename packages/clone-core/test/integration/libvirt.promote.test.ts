@@ -1,5 +1,6 @@
 /** Detaching linked clones from their base on this machine's real libvirt: stopped and running, cut and cancelled. */
 import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { CapturedBase, GuestRef, OperationRequest, Plan } from '../../src/driver.ts';
 import { linkedOf } from '../conformance/cases/base.ts';
@@ -19,6 +20,7 @@ import {
   captured,
   command,
   contentOf,
+  defineGuest,
   depthOf,
   makeLab,
   pings,
@@ -41,8 +43,9 @@ afterAll(() => lab.destroy());
 
 async function linked(
   name: string,
+  on = base,
 ): Promise<{ plan: Plan; guest: GuestRef; disk: string; request: OperationRequest }> {
-  const plan = await planOf(lab.driver(), linkedOf(base, named(name)), name);
+  const plan = await planOf(lab.driver(), linkedOf(on, named(name)), name);
   await finish(lab.driver(), plan);
   const guest = { uuid: plan.guest?.uuid ?? '', name: named(name) };
   const disk = ownedBy(plan).find((path) => path.endsWith('vda.qcow2')) ?? '';
@@ -116,4 +119,64 @@ it('running: cancelled it is a linked clone that works; done, it runs on and its
   expect(await virsh('dumpxml', guest.name)).not.toContain(base.disks[0]?.path);
   await finish(lab.driver(), await planOf(lab.driver(), { kind: 'remove-base', label: 'x', base }));
   expect(await pings(guest.name)).toBe(true);
+});
+
+/** A running linked clone in which nothing boots, so that nothing in it ever asks for a flush. */
+async function quiet(name: string) {
+  const path = join(lab.root, `${name}.qcow2`);
+  await command('qemu-img', 'create', '-q', '-f', 'qcow2', path, '64M');
+  await command(
+    'qemu-io',
+    '-f',
+    'qcow2',
+    '-c',
+    'write -q -P 0x3c 0 24M',
+    '-c',
+    'write -q -P 0x5a 40M 8M',
+    path,
+  );
+  const disks = [{ target: 'vda', path, format: 'qcow2' }];
+  const { uuid, name: source } = await defineGuest(lab, { name: named(name), disks });
+  const on = await captured(lab, { uuid, name: source });
+  const { guest, disk, request } = await linked(`${name}-clone`, on);
+  await virsh('start', guest.name);
+  return {
+    guest,
+    disk,
+    plan: await planOf(lab.driver(), request),
+    /** As when its host dies. */
+    crash: async (): Promise<void> => {
+      const pid = (await command('pgrep', '-f', `guest=${guest.name},`)).split('\n')[0] ?? '';
+      await command('kill', '-9', pid);
+      await command('tail', `--pid=${pid}`, '-f', '/dev/null');
+    },
+    isWhatItWas: async (): Promise<void> => {
+      await command('qemu-img', 'check', '-q', disk);
+      await command('qemu-img', 'compare', '-f', 'qcow2', '-F', 'qcow2', disk, path);
+    },
+  };
+}
+
+it('running: once it is done all of it is in the file, also when the host dies the next moment', async () => {
+  const { guest, disk, plan, crash, isWhatItWas } = await quiet('flushed');
+  expect((await finish(lab.driver(), plan)).result.strategy).toBe('pull');
+  expect(await virsh('domstate', guest.name)).toBe('running');
+  await crash();
+  expect(await depthOf(disk)).toBe(1);
+  await isWhatItWas();
+});
+
+it('running: the host dies before QEMU has written everything: it stands on its base again', async () => {
+  const { guest, disk, plan, crash, isWhatItWas } = await quiet('unflushed');
+  await virsh('blockpull', guest.name, 'vda', '--wait');
+  await crash();
+  expect(await depthOf(disk)).toBe(1);
+  // The next worker goes on with the step, and finds the guest stopped.
+  expect(await perform(lab.driver(), plan)).toMatchObject({
+    state: 'failed',
+    error: { code: 'source-changed', retryable: true },
+    undo: { leftBehind: [] },
+  });
+  expect(await depthOf(disk)).toBe(2);
+  await isWhatItWas();
 });

@@ -4,7 +4,7 @@ import { execa } from 'execa';
 import { askClones } from '../actions.ts';
 import { newName } from '../origins.ts';
 import type { Asked } from '../asking.ts';
-import { virsh } from '../host.ts';
+import { patientVirsh } from '../host.ts';
 import { MIB, sha256, writeRandom } from '../images.ts';
 import { moveAway, type Source } from '../sources.ts';
 import { patiently, type World } from '../world.ts';
@@ -70,7 +70,7 @@ const removed = spareFault(
     excuses: ['source-missing', 'source-unreadable', 'not-found'],
   },
   async (world, source) => {
-    await patientVirsh(world, 'undefine', source.uuid);
+    await patientVirsh(world.services.libvirtUri, 'undefine', source.uuid);
     return 'undefined; its files stay';
   },
 );
@@ -95,29 +95,15 @@ const started = spareFault(
   async (world, source, random) => {
     const ms = random.between(100, 600);
     try {
-      await patientVirsh(world, 'start', source.uuid);
+      await patientVirsh(world.services.libvirtUri, 'start', source.uuid);
     } catch {
       return 'could not be started: its disk was being read';
     }
     await sleep(ms);
-    await patientVirsh(world, 'destroy', source.uuid);
+    await patientVirsh(world.services.libvirtUri, 'destroy', source.uuid);
     return `ran for ${ms} ms`;
   },
 );
-
-/** While libvirt is being restarted another hand would try again too. */
-async function patientVirsh(world: World, ...words: string[]): Promise<void> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      await virsh(world.services.libvirtUri, ...words);
-      return;
-    } catch (error) {
-      const said = error instanceof Error && 'stderr' in error ? String(error.stderr) : '';
-      if (attempt >= 50 || !/connect|End of file|socket/i.test(said)) throw error;
-      await sleep(100);
-    }
-  }
-}
 
 /** Written to while it is copied: a clone is as before or as after, never in between. */
 const written: Fault = spareFault(

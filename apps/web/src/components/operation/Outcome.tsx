@@ -243,7 +243,7 @@ function finishedTitle({ kind, guest, title, result }: OperationView): string {
     case 'remove-snapshot':
       return 'The snapshot is removed';
     case 'promote':
-      return `${name} is a full clone now and stands on nothing`;
+      return `${name} has disks of its own now`;
     case 'reset':
       return `${name} is as it was when it was cloned`;
     case 'refresh':

@@ -1,5 +1,6 @@
 /** Plans that detach a linked clone from what its disks stand on. Pure. */
 import type { IdSource, OperationRequest } from '../../driver.ts';
+import { OffshootError } from '../../errors.ts';
 import {
   estimate,
   file,
@@ -29,6 +30,12 @@ export function planPromote(request: PromoteRequest, facts: LibvirtFacts, ids: I
   if (generations) return planFlatten({ ...request, generations }, facts);
   const own = needOwn(facts);
   const source = needSource(facts);
+  if (own.state === 'paused')
+    throw new OffshootError('busy', {
+      publicMessage: `${guest.name} is paused; it can be detached while it runs or while it is stopped.`,
+      remedy: 'Resume or stop it first.',
+      retryable: true,
+    });
   refuseSnapshots(guest.name, own.snapshots, 'would be lost, as they stand on its base');
   const linked = source.disks.flatMap((disk): Linked[] => {
     const mine = own.disks.find((each) => each.target === disk.target && each.path === disk.path);
@@ -49,7 +56,7 @@ export function planPromote(request: PromoteRequest, facts: LibvirtFacts, ids: I
       ...(linked.length > 0 && own.state !== 'stopped'
         ? [
             info(
-              'It keeps running. Cancelled, it stays a linked clone that works; what was copied so far stays in its disk.',
+              'It keeps running; at the end it stands still for a moment, so that all is written. Cancelled, it stays a linked clone that works; what was copied so far stays in its disk.',
             ),
           ]
         : []),
@@ -106,11 +113,12 @@ function pulled(
         kind: 'pull-disks',
         title: `Copy what ${linked.length === 1 ? 'its disk shares' : 'its disks share'} while ${guest.name} runs`,
         guest,
-        disks: linked.map(({ target, path, format, allocatedBytes }) => ({
+        disks: linked.map(({ target, path, format, allocatedBytes, chain }) => ({
           target,
           path,
           format,
           bytes: allocatedBytes,
+          onto: { path: chain[1]?.path ?? '', format: chain[1]?.format ?? '' },
         })),
         store: facts.store,
         bytes: linked.reduce((sum, disk) => sum + disk.allocatedBytes, 0),

@@ -379,7 +379,14 @@ export interface SwapFilesStep extends Step {
 export interface PullDisksStep extends Step {
   kind: 'pull-disks';
   guest: GuestRef;
-  disks: { target: string; path: string; format: string; bytes: number }[];
+  disks: {
+    target: string;
+    path: string;
+    format: string;
+    bytes: number;
+    /** What it stands on until it is whole. */
+    onto: { path: string; format: string };
+  }[];
   store: string;
 }
 export interface TakeSnapshotStep extends Step {

@@ -1,5 +1,6 @@
 /** Step: copies what a running guest's disks share with others into them (`virsh blockpull`). */
 import { readChain } from '../../../disks/chain.ts';
+import { standOn } from '../../../disks/layers.ts';
 import { stderrOf } from '../../../disks/stderr.ts';
 import type { StepHandler } from '../../../driver.ts';
 import { OffshootError } from '../../../errors.ts';
@@ -44,15 +45,46 @@ export function pullStep(shell: Shell, virsh: Virsh): StepHandler<PullDisksStep>
           }
           done += disk.bytes;
         }
+        await flush(shell, virsh, step, signal);
         context.result({ strategy: 'pull', movedBytes: total });
         report({ doneBytes: total, totalBytes: total });
       }),
     async undo(step, { signal }) {
       let ended = false;
       for (const disk of step.disks) ended = (await end(virsh, step, disk, signal)) || ended;
+      await goOn(virsh, step, signal);
+      // QEMU died before it wrote its tables: what they would say is still in the base.
+      if ((await virsh.state(step.guest.uuid, signal)) === 'stopped')
+        for (const disk of step.disks)
+          if (await isWhole(disk, signal)) await standOn(shell, disk.path, disk.onto, signal);
       return ended ? `stopped copying; ${step.guest.name} works as before` : undefined;
     },
   };
+}
+
+/**
+ * QEMU drops the base from the file's header at once and keeps the tables that say where the copied blocks are to itself
+ * until the guest asks for a flush, which it may never do: a crash before would leave an empty disk. It writes them out
+ * when it stops the guest. What it copied is on the disk by then, so that the guest stands still for milliseconds.
+ */
+async function flush(shell: Shell, virsh: Virsh, step: PullDisksStep, signal: AbortSignal): Promise<void> {
+  for (const disk of step.disks) await shell.sync(disk.path);
+  // Of an earlier run that was cut between the two.
+  await goOn(virsh, step, signal);
+  try {
+    await virsh.run(['suspend', '--domain', step.guest.uuid], { signal });
+  } catch (thrown) {
+    if ((await virsh.state(step.guest.uuid, signal)) !== 'stopped') throw thrown;
+    throw stopped(step);
+  } finally {
+    await goOn(virsh, step, new AbortController().signal);
+  }
+}
+
+/** The guest ran when this was planned: if it stands still, it was stopped here. */
+async function goOn(virsh: Virsh, { guest: { uuid } }: PullDisksStep, signal: AbortSignal): Promise<void> {
+  if ((await virsh.state(uuid, signal)) === 'paused')
+    await virsh.run(['resume', '--domain', uuid], { signal });
 }
 
 async function begin(virsh: Virsh, step: PullDisksStep, disk: Disk, signal: AbortSignal): Promise<void> {
