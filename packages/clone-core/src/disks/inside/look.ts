@@ -16,11 +16,13 @@ const STALE_MINUTES = '60';
 /** What is wrong with a guest's disk, not with the host. */
 const ODD = new Set(['unsupported-disk', 'source-encrypted']);
 
+/** A host that lacks a program or a right can still clone: its guests are unknown. */
+const UNABLE = new Set(['not-found', 'permission']);
+
 /**
  * Reads only: what it has to repair to read (a journal) is repaired in a temporary layer, and a disk that is in use is not
- * held. An odd guest is kind `unknown` with the reason; throws only for what is wrong with the host (`not-found`: a
- * program is missing; `source-unreadable`: a disk's file or what it stands on; `no-space`, `permission`, `host-unreachable`,
- * `cancelled`).
+ * held. An odd guest, and one on a host that lacks a program or a right, is kind `unknown` with the reason. Throws only for
+ * `source-unreadable` (a disk's file or what it stands on), `no-space`, `host-unreachable`, `timeout` and an abort.
  */
 export async function lookInside(
   shell: Shell,
@@ -56,6 +58,7 @@ export async function lookInside(
     return unknown(NO_SYSTEM);
   } catch (thrown) {
     const error = toOffshootError(thrown);
+    if (UNABLE.has(error.code)) return unknown(reason(error.publicMessage));
     if (!ODD.has(error.code)) throw thrown;
     return unknown(
       error.code === 'source-encrypted' ? 'its disk is encrypted' : 'its filesystem can’t be opened',

@@ -2,22 +2,13 @@
  * Opens disks as raw files that only this work sees: `qemu-storage-daemon` serves them over FUSE in a mount namespace of
  * its own, so that nothing of it is left when it ends in whatever way. All writing goes into a layer over each disk.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { OffshootError, toOffshootError } from '../../errors.ts';
-import { programMissing } from '../../shell/failures.ts';
 import type { RunOptions, RunResult, Shell } from '../../shell/shell.ts';
 import { stderrOf } from '../stderr.ts';
+import { Helpers, named, Space, unshared, until } from './namespace.ts';
 import type { InsideDisk } from './types.ts';
 
-/** The daemon serves within this, milliseconds. */
-const READY_MS = 20_000;
-const POLL_MS = 5;
 const FORMAT = /^[a-z0-9-]{1,30}$/;
-/** Programs for filesystems are in /sbin, which is not on everyone's PATH. */
-const SBIN = '/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin';
-/** A process that only holds its namespace; prints its id. */
-const HOLD = 'echo $$; exec sleep infinity';
-
 export interface Session {
   readonly shell: Shell;
   readonly signal: AbortSignal;
@@ -71,32 +62,52 @@ export async function withDisks<T>(
   try {
     for (const disk of disks) await makeLayer(shell, disk, scratch, signal);
     const pidFile = `${scratch}/daemon.pid`;
+    const before = await unshared(shell, signal);
     const daemon = helpers.start([
-      'unshare',
-      '--mount',
+      ...before,
       'qemu-storage-daemon',
       ...disks.flatMap((disk) => exportOf(disk, asked)),
       '--pidfile',
       pidFile,
     ]);
-    const pid = await served(shell, pidFile, daemon, disks.map(({ path }) => path).join(', '), signal);
-    const run = inNamespace(shell, pid, signal);
-    let mounts: Promise<Mounts & { pid: number }> | undefined;
+    // It writes its id once everything is exported.
+    const pid = await until(signal, async () => {
+      const failed = daemon.failed();
+      if (failed !== undefined)
+        throw meaning(
+          named(failed, ['qemu-storage-daemon'], shell),
+          disks.map(({ path }) => path).join(', '),
+        );
+      const said = Number((await shell.readText(pidFile))?.trim());
+      return said > 0 ? said : undefined;
+    });
+    const space = new Space(shell, signal, pid, before.includes('--user'));
+    const folder = `${scratch}/mount`;
+    let inner: Promise<Space> | undefined;
+    const mounts = async (): Promise<Mounts> => {
+      await shell.mkdir(folder);
+      const held = await (inner ??= space.child(helpers));
+      return {
+        folder,
+        run: (argv, options) => held.run(argv, options),
+        serve: (argv) => held.serve(helpers, argv, folder),
+      };
+    };
     const session: Session = {
       shell,
       signal,
       scratch,
       fileOf: (target) => `${scratch}/${target}.raw`,
       layerOf: (target) => `${scratch}/${target}.qcow2`,
-      run,
-      mounts: () => (mounts ??= holdMounts(helpers, pid, scratch, shell, signal)),
+      run: (argv, options) => space.run(argv, options),
+      mounts,
     };
     try {
       return await use(session);
     } finally {
       // In order, so that what a filesystem still has to write is written.
-      const held = await mounts?.catch(() => undefined);
-      if (held) await unmounted(shell, held.pid, held.folder);
+      const held = await inner?.catch(() => undefined);
+      await held?.unmount(folder);
     }
   } catch (thrown) {
     signal.throwIfAborted();
@@ -105,36 +116,6 @@ export async function withDisks<T>(
     signal.removeEventListener('abort', onAbort);
     stop.abort();
     await helpers.ended();
-  }
-}
-
-/** Long-running children: all end with the session. */
-class Helpers {
-  readonly #all: Promise<unknown>[] = [];
-  constructor(
-    readonly shell: Shell,
-    readonly signal: AbortSignal,
-  ) {}
-
-  start(argv: readonly string[]): { first: Promise<string | undefined>; failed: () => unknown } {
-    const lines = this.shell.lines(argv, { signal: this.signal })[Symbol.asyncIterator]();
-    let failure: unknown;
-    const first = lines.next().then((line) => (line.done === true ? undefined : line.value));
-    const whole = async (): Promise<void> => {
-      try {
-        await first;
-        while ((await lines.next()).done !== true);
-        failure ??= new Error(`${argv[0] ?? ''} ended`);
-      } catch (thrown) {
-        failure ??= thrown;
-      }
-    };
-    this.#all.push(whole());
-    return { first: first.catch(() => undefined), failed: () => failure };
-  }
-
-  async ended(): Promise<void> {
-    await Promise.all(this.#all);
   }
 }
 
@@ -191,101 +172,6 @@ function exportOf(disk: InsideDisk, { scratch, shared, window }: Asked): string[
   ];
 }
 
-/** The daemon writes its id once everything is exported. */
-async function served(
-  shell: Shell,
-  pidFile: string,
-  daemon: { failed: () => unknown },
-  paths: string,
-  signal: AbortSignal,
-): Promise<number> {
-  return until(signal, async () => {
-    const failed = daemon.failed();
-    if (failed !== undefined) throw meaning(named(failed, ['qemu-storage-daemon'], shell), paths);
-    const pid = Number((await shell.readText(pidFile))?.trim());
-    return pid > 0 ? pid : undefined;
-  });
-}
-
-/** Asks until there is an answer. Throws `timeout` after READY_MS. */
-async function until<T>(signal: AbortSignal, ask: () => Promise<T | undefined>): Promise<T> {
-  const deadline = performance.now() + READY_MS;
-  for (;;) {
-    signal.throwIfAborted();
-    const answer = await ask();
-    if (answer !== undefined) return answer;
-    if (performance.now() >= deadline)
-      throw new OffshootError('timeout', {
-        publicMessage: 'The program that serves the disks did not begin to.',
-        retryable: true,
-      });
-    await sleep(POLL_MS);
-  }
-}
-
-function inNamespace(shell: Shell, pid: number, signal: AbortSignal): Session['run'] {
-  return async (argv, options) => {
-    try {
-      return await shell.run(['nsenter', `--mount=/proc/${pid}/ns/mnt`, '--', ...argv], {
-        signal,
-        dieWithParent: true,
-        env: { PATH: SBIN },
-        ...options,
-      });
-    } catch (thrown) {
-      throw named(thrown, argv, shell);
-    }
-  };
-}
-
-/** A program that `nsenter` or `env` did not find. */
-function named(thrown: unknown, [program = '']: readonly string[], shell: Shell): unknown {
-  return /^((nsenter|unshare): failed to execute|env:) .*: No such file/m.test(stderrOf(thrown))
-    ? programMissing(program, shell.where)
-    : thrown;
-}
-
-async function holdMounts(
-  helpers: Helpers,
-  daemon: number,
-  scratch: string,
-  shell: Shell,
-  signal: AbortSignal,
-): Promise<Mounts & { pid: number }> {
-  const folder = `${scratch}/mount`;
-  await shell.mkdir(folder);
-  const within = (pid: number): string[] => ['nsenter', `--mount=/proc/${pid}/ns/mnt`, '--'];
-  const holder = helpers.start([...within(daemon), 'unshare', '--mount', 'sh', '-c', HOLD]);
-  const pid = Number(await holder.first);
-  if (!(pid > 0)) throw toOffshootError(holder.failed());
-  return {
-    folder,
-    pid,
-    run: inNamespace(shell, pid, signal),
-    serve: async (argv) => {
-      const server = helpers.start([...within(pid), 'env', `PATH=${SBIN}`, ...argv]);
-      await until(signal, async () => {
-        const failed = server.failed();
-        if (failed !== undefined) throw named(failed, argv, shell);
-        const mounted = await shell.readText(`/proc/${pid}/mountinfo`);
-        return mounted?.includes(` ${escaped(folder)} `) === true ? true : undefined;
-      });
-    },
-  };
-}
-
-/** As proc(5) writes paths in mountinfo. */
-const escaped = (path: string): string =>
-  path.replaceAll(/[ \t\n\\]/g, (one) => `\\${one.charCodeAt(0).toString(8).padStart(3, '0')}`);
-
-/** Gets no signal: it is done after an abort too. */
-async function unmounted(shell: Shell, pid: number, folder: string): Promise<void> {
-  // 32: nothing is mounted there.
-  await shell.run(['nsenter', `--mount=/proc/${pid}/ns/mnt`, '--', 'umount', '--', folder], {
-    okCodes: [0, 32],
-  });
-}
-
 function meaning(thrown: unknown, path: string): OffshootError {
   const error = toOffshootError(thrown);
   const said = stderrOf(error);
@@ -294,6 +180,21 @@ function meaning(thrown: unknown, path: string): OffshootError {
       publicMessage: `The disk ${path} is in use, so its files can’t be looked at or changed.`,
       remedy: 'Stop the guest that uses it, then try again.',
       retryable: true,
+      context: error.context,
+      cause: error,
+    });
+  if (/^unshare: .*(not permitted|denied)|^fuse: .*permitted/im.test(said))
+    return new OffshootError('permission', {
+      publicMessage: 'The worker may not make a namespace of its own on that host.',
+      remedy: 'Run it as root there, or allow user namespaces; a container needs CAP_SYS_ADMIN.',
+      context: error.context,
+      cause: error,
+    });
+  if (/fuse/i.test(said) && !/Could not open/.test(said))
+    return new OffshootError('not-found', {
+      publicMessage:
+        'That host can’t serve a disk as a file: QEMU there has no FUSE, or may not open /dev/fuse.',
+      remedy: 'Load the module (modprobe fuse), and give a container the device /dev/fuse.',
       context: error.context,
       cause: error,
     });
