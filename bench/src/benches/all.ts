@@ -4,6 +4,7 @@ import { distribute3, distributeDelta } from './distribute.ts';
 import { eventLatency } from './event-latency.ts';
 import { fullClone } from './full-clone.ts';
 import { fullCloneReflink } from './full-clone-reflink.ts';
+import { identityOffline } from './identity-offline.ts';
 import { linked30, linkedOne } from './linked.ts';
 import { memoryClone } from './memory-clone.ts';
 import { reset } from './reset.ts';
@@ -21,6 +22,7 @@ export const benches: readonly Bench[] = [
   distribute3,
   distributeDelta,
   memoryClone,
+  identityOffline,
   eventLatency,
   subscribers1000,
 ];

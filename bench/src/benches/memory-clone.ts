@@ -19,7 +19,7 @@ const CLONES = 10;
 const LIVE = 3;
 
 /** The sample guest: OFFSHOOT_SAMPLE_IMAGE, or built into the scratch folder. */
-async function sampleImage(lab: Lab): Promise<string> {
+export async function sampleImage(lab: Lab): Promise<string> {
   const given = process.env['OFFSHOOT_SAMPLE_IMAGE'];
   if (given !== undefined && given !== '') return given;
   const builder = fileURLToPath(new URL('../../../tools/src/sample-guest/main.ts', import.meta.url));

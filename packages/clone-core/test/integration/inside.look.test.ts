@@ -297,10 +297,11 @@ describe('odd disks are unknown, with the reason', () => {
 
   it('a disk that the host has encrypted', async () => {
     const path = lab.at('encrypted.qcow2');
-    await command(
-      ...(['qemu-img', 'create', '-q', '-f', 'qcow2', '--object', 'secret,id=s,data=abc', '-o'] as const),
-      ...(['encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10', path, '8M'] as const),
-    );
+    await command('qemu-img', 'create', '-q', '-f', 'qcow2', path, '8M');
+    // Field crypt_method of the header: AES. qemu-img can't always make one: it measures the processor first, and fails on some.
+    const file = await open(path, 'r+');
+    await file.write(Buffer.from([0, 0, 0, 1]), 0, 4, 32);
+    await file.close();
     expect(await look({ target: 'vda', path, format: 'qcow2' })).toMatchObject({
       why: 'its disk is encrypted',
     });
@@ -354,6 +355,9 @@ it('a journal that was not played back is, but not on the disk', async () => {
   const before = await digestOf(torn);
   expect((await look(lab.raw(torn))).osName).toBe('After the crash');
   expect(await digestOf(torn)).toBe(before);
+  // In a partition, behind another one.
+  const disk = await lab.partitioned('gpt', await lab.filesystem('ext4', {}), torn);
+  expect(await look(disk)).toMatchObject({ osName: 'After the crash', root: { offset: 65 * MIB } });
 });
 
 it('a disk that is in use is looked at, and not held', async () => {

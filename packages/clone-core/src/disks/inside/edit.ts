@@ -4,7 +4,7 @@ import { OffshootError } from '../../errors.ts';
 import type { InsideEdit } from '../../identity/edits.ts';
 import type { Shell } from '../../shell/shell.ts';
 import { Draft, notDone, verify } from './draft.ts';
-import { openRoot } from './open.ts';
+import { openRoot, windowOf } from './open.ts';
 import { Paths, type Found } from './paths.ts';
 import { withDisks, type Session } from './session.ts';
 import { MAX_TEXT, type Tree } from './tree.ts';
@@ -13,6 +13,9 @@ import type { FileInside, InsideDisk, InsideRoot } from './types.ts';
 const MAX_READ = 8 * MAX_TEXT;
 /** Standard input is the contents one after another; arguments: a file and its bytes, again and again. */
 const SPREAD = 'umask 077; while [ $# -gt 0 ]; do head -c "$2" > "$1" || exit 1; shift 2; done';
+/** Once `$1` is safe on the disk it is called `$2`. */
+const DECIDE = 'sync -- "$1" && mv -fT -- "$1" "$2" && sync -- "$3"';
+const SETTLE = 'if [ -e "$1" ]; then echo decided; else rm -rf -- "$2"; fi';
 /** Prints the second of each two files that are not the same. */
 const COMPARE = 'while [ $# -gt 0 ]; do cmp -s -- "$1" "$2" || echo "$2"; shift 2; done';
 const BASE64 = 'for path; do base64 -w 0 -- "$path"; echo; done';
@@ -36,7 +39,8 @@ export async function editInside(
   edits: readonly InsideEdit[],
   options: { signal: AbortSignal; log?: (line: string) => void },
 ): Promise<{ changed: string[] }> {
-  return inLayer(shell, disk, root, options, async ({ draft }) => {
+  const expected = edits.map((one) => ('path' in one ? one.path : one.pattern));
+  return inLayer(shell, disk, root, options, expected, async ({ draft }) => {
     for (const edit of edits) await draft.take(edit);
   });
 }
@@ -52,6 +56,7 @@ async function inLayer(
   disk: InsideDisk,
   root: InsideRoot,
   { signal, log }: { signal: AbortSignal; log?: (line: string) => void },
+  expected: readonly string[],
   decide: (work: Work) => Promise<void>,
 ): Promise<{ changed: string[] }> {
   await settle(shell, disk, signal);
@@ -60,12 +65,13 @@ async function inLayer(
   try {
     const changed = await withDisks(
       shell,
-      { disks: [disk], scratch, shared: false },
+      { disks: [disk], scratch, shared: false, ...windowOf(root) },
       signal,
       async (session) => {
         const { tree, notEditable } = await openRoot(session, root);
         if (notEditable !== undefined) throw refuse(notEditable);
         const paths = new Paths(tree);
+        paths.ahead(['/etc/selinux/config', ...expected]);
         const selinux = (await paths.find('/etc/selinux/config')) !== undefined;
         const draft = new Draft(paths, scratch, selinux);
         await decide({ session, paths, draft });
@@ -78,9 +84,8 @@ async function inLayer(
     );
     if (changed.length > 0) {
       const layer = `${scratch}/${disk.target}.qcow2`;
-      await shell.sync(layer);
-      await shell.rename(layer, decidedLayer(disk));
-      await settle(shell, disk, signal);
+      await shell.run(['sh', '-c', DECIDE, 'sh', layer, decidedLayer(disk), scratch], { signal });
+      await commit(shell, disk, signal);
     }
     log?.(
       `${changed.length} paths changed in ${disk.path}, ${Math.round(performance.now() - begun)} ms: ${changed.join(', ')}`,
@@ -88,7 +93,7 @@ async function inLayer(
     return { changed };
   } catch (thrown) {
     // A layer that is decided stays: half of it may be in the disk already.
-    if (!(await shell.stat(decidedLayer(disk)))) await clearInside(shell, disk);
+    await isDecided(shell, disk);
     throw thrown;
   }
 }
@@ -96,15 +101,25 @@ async function inLayer(
 /** Puts a decided layer into the disk; other things of a run that was cut off are removed. */
 async function settle(shell: Shell, disk: InsideDisk, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
-  const layer = decidedLayer(disk);
-  if (await shell.stat(layer)) {
-    await shell.run(['qemu-img', 'commit', '-q', '-d', '-f', 'qcow2', '--', layer], {
-      signal,
-      timeoutMs: 0,
-      dieWithParent: true,
-    });
-    await shell.sync(disk.path);
-  }
+  if (await isDecided(shell, disk, signal)) await commit(shell, disk, signal);
+}
+
+/** Removes what is not decided. */
+async function isDecided(shell: Shell, disk: InsideDisk, signal?: AbortSignal): Promise<boolean> {
+  const { stdout } = await shell.run(
+    ['sh', '-c', SETTLE, 'sh', decidedLayer(disk), scratchOf(disk)],
+    signal ? { signal } : {},
+  );
+  return stdout.trim() === 'decided';
+}
+
+async function commit(shell: Shell, disk: InsideDisk, signal: AbortSignal): Promise<void> {
+  // Flushes the disk before it ends.
+  await shell.run(['qemu-img', 'commit', '-q', '-d', '-f', 'qcow2', '--', decidedLayer(disk)], {
+    signal,
+    timeoutMs: 0,
+    dieWithParent: true,
+  });
   await clearInside(shell, disk);
 }
 
@@ -157,28 +172,33 @@ export async function readInside(
 ): Promise<FileInside[]> {
   const scratch = `${store}/.inside-${randomUUID()}`;
   try {
-    return await withDisks(shell, { disks: [disk], scratch, shared: true }, signal, async (session) => {
-      const { tree } = await openRoot(session, root);
-      const files = await filesOf(new Paths(tree), patterns);
-      let bytes = 0;
-      for (const { path, size } of files) {
-        bytes += size;
-        if (size > MAX_TEXT || bytes > MAX_READ) throw refuse(`${path} is too big to be read`);
-      }
-      const copies = await copyOut(session, tree, files, 'read');
-      if (copies.length === 0) return [];
-      const { stdout } = await shell.run(['sh', '-c', BASE64, 'sh', ...copies.map(({ to }) => to)], {
-        signal,
-      });
-      const contents = stdout.split('\n');
-      return copies.map(({ path, mode, uid, gid }, index) => ({
-        path,
-        content: contents[index] ?? '',
-        mode,
-        uid,
-        gid,
-      }));
-    });
+    return await withDisks(
+      shell,
+      { disks: [disk], scratch, shared: true, ...windowOf(root) },
+      signal,
+      async (session) => {
+        const { tree } = await openRoot(session, root);
+        const files = await filesOf(new Paths(tree), patterns);
+        let bytes = 0;
+        for (const { path, size } of files) {
+          bytes += size;
+          if (size > MAX_TEXT || bytes > MAX_READ) throw refuse(`${path} is too big to be read`);
+        }
+        const copies = await copyOut(session, tree, files, 'read');
+        if (copies.length === 0) return [];
+        const { stdout } = await shell.run(['sh', '-c', BASE64, 'sh', ...copies.map(({ to }) => to)], {
+          signal,
+        });
+        const contents = stdout.split('\n');
+        return copies.map(({ path, mode, uid, gid }, index) => ({
+          path,
+          content: contents[index] ?? '',
+          mode,
+          uid,
+          gid,
+        }));
+      },
+    );
   } finally {
     await shell.run(['rm', '-rf', '--', scratch]);
   }
@@ -186,6 +206,7 @@ export async function readInside(
 
 /** Regular files that match; a link's target by its own path. */
 async function filesOf(paths: Paths, patterns: readonly string[]): Promise<Found[]> {
+  paths.ahead(patterns);
   const matches = (await Promise.all(patterns.map((pattern) => paths.glob(pattern)))).flat();
   const files = await Promise.all(
     matches.map(async (found) => (found.kind === 'link' ? paths.find(found.path) : found)),
@@ -218,13 +239,18 @@ export async function carryInside(
   options: { signal: AbortSignal; log?: (line: string) => void },
 ): Promise<{ carried: string[] }> {
   const carried: string[] = [];
-  await inLayer(shell, to.disk, to.root, options, async ({ session, paths, draft }) => {
+  await inLayer(shell, to.disk, to.root, options, patterns, async ({ session, paths, draft }) => {
     const scratch = `${session.scratch}/from`;
-    await withDisks(shell, { disks: [from.disk], scratch, shared: true }, options.signal, async (source) => {
-      const { tree } = await openRoot(source, from.root);
-      const copies = await copyOut(source, tree, await filesOf(new Paths(tree), patterns), 'carry');
-      for (const file of copies) carried.push(await draft.put(file.path, file.to, file.size, file));
-    });
+    await withDisks(
+      shell,
+      { disks: [from.disk], scratch, shared: true, ...windowOf(from.root) },
+      options.signal,
+      async (source) => {
+        const { tree } = await openRoot(source, from.root);
+        const copies = await copyOut(source, tree, await filesOf(new Paths(tree), patterns), 'carry');
+        for (const file of copies) carried.push(await draft.put(file.path, file.to, file.size, file));
+      },
+    );
     const kept = new Set(carried);
     for (const file of await filesOf(paths, patterns)) if (!kept.has(file.path)) await draft.remove(file);
   });

@@ -22,6 +22,9 @@ const EDITABLE = new Set(
   ),
 );
 
+/** Prints those that are no files. */
+const MISSING = 'for path; do [ -f "$path" ] || echo "$path"; done';
+
 const quoted = (path: string): string => `"${path}"`;
 
 export interface ExtTree extends Tree {
@@ -29,7 +32,13 @@ export interface ExtTree extends Tree {
   readonly notEditable: string | undefined;
 }
 
-/** A journal that was not played back is, into the layer. Throws `unsupported-disk` when that can't be done. */
+/** Thrown where a journal has to be played back and the volume is not all that the session shows. */
+export class NeedsWindow extends Error {}
+
+/**
+ * A journal that was not played back is, into the layer. Throws `unsupported-disk` when that can't be done, `NeedsWindow`
+ * when the session must show the volume alone for it: e2fsck opens a device a second time then, and forgets its offset.
+ */
 export async function openExt(session: Session, volume: Volume): Promise<ExtTree> {
   const device = `${session.fileOf(volume.target)}?offset=${volume.offset}`;
   const ask = (requests: readonly (readonly string[])[], writable = false): Promise<string[]> =>
@@ -37,9 +46,13 @@ export async function openExt(session: Session, volume: Volume): Promise<ExtTree
   const [head = ''] = await ask([['stats -h']]);
   const features = /^Filesystem features:\s+(.*)$/m.exec(head)?.[1]?.split(/\s+/) ?? [];
   if (features.length === 0) throw damaged('its superblock can’t be read');
-  if (features.includes('needs_recovery')) await replay(session, device);
+  if (features.includes('needs_recovery')) {
+    if (volume.offset > 0) throw new NeedsWindow();
+    await replay(session, session.fileOf(volume.target));
+  }
   return {
     notEditable: notEditable(features, head),
+    linksStayInside: true,
     list: (folders) => list(ask, folders),
     links: (paths) => links(ask, paths),
     texts: (paths) => texts(ask, paths),
@@ -161,8 +174,11 @@ async function fetch(
       return [`dump ${quoted(path)} ${quoted(to)}`];
     }),
   );
-  for (const { path, to } of files)
-    if (!(await session.shell.stat(to))) throw damaged(`${path} can’t be read`);
+  const { stdout } = await session.shell.run(['sh', '-c', MISSING, 'sh', ...files.map(({ to }) => to)], {
+    signal: session.signal,
+  });
+  const missing = files.find(({ to }) => stdout.split('\n').includes(to));
+  if (missing) throw damaged(`${missing.path} can’t be read`);
 }
 
 async function apply(session: Session, ask: Ask, actions: readonly Action[]): Promise<void> {

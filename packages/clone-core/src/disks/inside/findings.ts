@@ -14,6 +14,14 @@ const MAC_FILES = [
   '/etc/network/interfaces.d/*',
   '/etc/systemd/network/*',
 ];
+const FOLDERS = [
+  '/etc/ssh/x',
+  '/etc/dropbear/x',
+  '/etc/udev/rules.d/x',
+  '/var/lib/cloud/instances/x',
+  '/var/lib/dbus/x',
+  '/var/log/x',
+];
 const MAC = /\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\b/i;
 const SECRETS = [
   '.ssh/id_*',
@@ -45,6 +53,13 @@ export interface Circumstances {
 
 /** In the order they are shown. */
 export async function linuxFindings(paths: Paths, circumstances: Circumstances): Promise<InsideFinding[]> {
+  paths.ahead([
+    ...dhcpState,
+    ...randomSeeds,
+    ...MAC_FILES,
+    ...SECRETS.map((name) => `/root/${name}`),
+    ...FOLDERS,
+  ]);
   const filled = (...patterns: string[]): Promise<Found[]> => files(paths, patterns, true);
   const inHomes = (names: readonly string[]): Promise<Found[]> =>
     filled(...HOMES.flatMap((home) => names.map((name) => `${home}/${name}`)));

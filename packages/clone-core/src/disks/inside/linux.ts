@@ -18,6 +18,7 @@ const CLOUD_INIT = ['/usr/bin/cloud-init', '/usr/local/bin/cloud-init', '/opt/bi
 const MATTERS = ['/etc', '/var', '/var/lib', '/root'];
 
 export async function isLinux(paths: Paths): Promise<boolean> {
+  paths.ahead([...OS_RELEASE, ...QEMU_GA, '/sbin/init', '/etc/cloud/cloud.cfg.d/x', '/var/lib/x', '/root/x']);
   const there = await Promise.all(
     ['/etc', '/usr', '/sbin/init', ...OS_RELEASE].map((path) => paths.find(path)),
   );
@@ -31,6 +32,7 @@ export async function lookAtLinux(
   volumes: readonly Volume[],
   agents: readonly AgentTrace[] = shipped,
 ): Promise<GuestInside> {
+  paths.ahead(agents.flatMap(({ detect }) => detect));
   const [release, init, agent, seedReader, network, elsewhere, traces] = await Promise.all([
     osRelease(paths),
     initOf(paths),

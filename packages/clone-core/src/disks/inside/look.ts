@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { toOffshootError } from '../../errors.ts';
 import type { GuestInside } from '../../identity/contract.ts';
 import type { Shell } from '../../shell/shell.ts';
+import { NeedsWindow } from './ext.ts';
 import { isLinux, lookAtLinux } from './linux.ts';
 import { isExt, isMountable, openVolume } from './open.ts';
 import { Paths } from './paths.ts';
@@ -34,24 +35,28 @@ export async function lookInside(
   if (disks.length === 0) return unknown('it has no disk');
   const scratch = `${store}/.inside-${randomUUID()}`;
   try {
-    await sweep(shell, store, signal);
-    const inside = await withDisks(shell, { disks, scratch, shared: true }, signal, (session) =>
-      lookAt(session, disks, options),
-    );
-    if (!('ntfs' in inside)) return inside;
-    for (const [index, volume] of inside.ntfs.entries()) {
+    const [inside] = await Promise.all([
+      withDisks(shell, { disks, scratch, shared: true }, signal, (session) =>
+        lookAt(session, disks, options),
+      ),
+      sweep(shell, store, signal),
+    ]);
+    if (!('later' in inside)) return inside;
+    for (const [index, volume] of inside.later.entries()) {
       const { target, offset, size } = volume;
       const found = await withDisks(
         shell,
         {
           disks: disks.filter((disk) => disk.target === target),
-          scratch: `${scratch}/ntfs-${index}`,
+          scratch: `${scratch}/alone-${index}`,
           shared: true,
-          // ntfs-3g knows no offset: the disk is opened again, as that volume alone.
           ...(size > 0 ? { window: { offset, size } } : {}),
         },
         signal,
-        (session) => lookAtWindows(session, volume),
+        (session) =>
+          volume.type === 'ntfs'
+            ? lookAtWindows(session, volume)
+            : lookAtVolume(session, { ...volume, offset: 0, size: 0 }, volume, inside.volumes, options),
       );
       if (found) return found;
     }
@@ -90,47 +95,73 @@ async function sweep(shell: Shell, store: string, signal: AbortSignal): Promise<
   );
 }
 
+/** Volumes that have to be opened again, each alone: ntfs-3g knows no offset, and see `NeedsWindow`. */
+interface Later {
+  later: Volume[];
+  volumes: Volume[];
+}
+
 async function lookAt(
   session: Session,
   disks: readonly InsideDisk[],
   options: LookOptions,
-): Promise<GuestInside | { ntfs: Volume[] }> {
+): Promise<GuestInside | Later> {
   const volumes = (await Promise.all(disks.map(({ target }) => volumesOf(session, target)))).flat();
+  const later: Volume[] = [];
   let damaged: string | undefined;
   for (const volume of volumes) {
     if (volume.scattered === true || !(isExt(volume.type) || isMountable(volume.type))) continue;
-    for (const subvolume of volume.type === 'btrfs' ? [undefined, ...SUBVOLUMES] : [undefined]) {
-      try {
-        const opened = await openVolume(session, volume, subvolume);
-        const paths = new Paths(opened.tree);
-        if (!(await isLinux(paths))) continue;
-        const { target, offset, size } = volume;
-        const inside = await lookAtLinux(paths, volumes, options.agents);
-        const notEditable = opened.notEditable ?? inside.notEditable;
-        return {
-          ...inside,
-          root: {
-            target,
-            filesystem: volume.type === 'xfs' || volume.type === 'btrfs' ? volume.type : 'ext4',
-            offset,
-            sizeBytes: size,
-            ...(volume.lvm ? { lvm: volume.lvm } : {}),
-            ...(subvolume === undefined ? {} : { subvolume }),
-          },
-          ...(notEditable === undefined ? {} : { notEditable }),
-        };
-      } catch (thrown) {
-        const error = toOffshootError(thrown);
-        if (subvolume !== undefined && error.code === 'unsupported-disk') continue; // it has no such subvolume
-        if (!TOLERATED.has(error.code)) throw thrown;
-        damaged ??=
-          error.code === 'unsupported-disk' ? 'its filesystem can’t be opened' : reason(error.publicMessage);
+    try {
+      const found = await lookAtVolume(session, volume, volume, volumes, options);
+      if (found) return found;
+    } catch (thrown) {
+      if (thrown instanceof NeedsWindow) {
+        later.push(volume);
+        continue;
       }
+      const error = toOffshootError(thrown);
+      if (!TOLERATED.has(error.code)) throw thrown;
+      damaged ??=
+        error.code === 'unsupported-disk' ? 'its filesystem can’t be opened' : reason(error.publicMessage);
     }
   }
-  const ntfs = volumes.filter(({ type }) => type === 'ntfs').toSorted((a, b) => b.size - a.size);
-  if (ntfs.length > 0) return { ntfs };
+  later.push(...volumes.filter(({ type }) => type === 'ntfs').toSorted((a, b) => b.size - a.size));
+  if (later.length > 0) return { later, volumes };
   return unknown(damaged ?? whyNot(volumes));
+}
+
+/** `shown`: as the session shows it, `volume`: where it is on the disk. Undefined: no Linux is on it. */
+async function lookAtVolume(
+  session: Session,
+  shown: Volume,
+  volume: Volume,
+  volumes: readonly Volume[],
+  options: LookOptions,
+): Promise<GuestInside | undefined> {
+  for (const subvolume of volume.type === 'btrfs' ? [undefined, ...SUBVOLUMES] : [undefined]) {
+    const opened = await openVolume(session, shown, subvolume).catch((thrown: unknown) => {
+      if (subvolume !== undefined && toOffshootError(thrown).code === 'unsupported-disk') return undefined;
+      throw thrown;
+    });
+    const paths = opened && new Paths(opened.tree);
+    if (!paths || !(await isLinux(paths))) continue; // there is no such subvolume, or no system in it
+    const { target, offset, size, type, lvm } = volume;
+    const inside = await lookAtLinux(paths, volumes, options.agents);
+    const notEditable = opened.notEditable ?? inside.notEditable;
+    return {
+      ...inside,
+      root: {
+        target,
+        filesystem: type === 'xfs' || type === 'btrfs' ? type : 'ext4',
+        offset,
+        sizeBytes: size,
+        ...(lvm ? { lvm } : {}),
+        ...(subvolume === undefined ? {} : { subvolume }),
+      },
+      ...(notEditable === undefined ? {} : { notEditable }),
+    };
+  }
+  return undefined;
 }
 
 /** Where distributions put `/` on btrfs, besides the default subvolume. */

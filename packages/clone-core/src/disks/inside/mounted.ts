@@ -56,6 +56,7 @@ export async function openMounted(session: Session, volume: Volume, subvolume?: 
   const root = folder;
   const inside = (path: string): string => (path === '/' ? root : `${root}${path}`);
   return {
+    linksStayInside: false,
     list: async (folders) => {
       const result = new Map<string, Entry[]>();
       for (const some of batches(folders.filter(isPlain))) await listInto(result, run, root, some);

@@ -53,13 +53,9 @@ export class Helpers {
   }
 }
 
-/** Words that go before a program to run it in a new namespace. */
-export async function unshared(shell: Shell, signal: AbortSignal): Promise<string[]> {
-  const { stdout } = await shell.run(['id', '-u'], { signal });
-  return stdout.trim() === '0'
-    ? ['unshare', '--mount', '--']
-    : ['unshare', '--user', '--map-root-user', '--mount', '--'];
-}
+/** Words that go before a program to run it in a new namespace, for the account with that number. */
+export const unshared = (uid: number): string[] =>
+  uid === 0 ? ['unshare', '--mount', '--'] : ['unshare', '--user', '--map-root-user', '--mount', '--'];
 
 /** The namespaces that a process is in. */
 export class Space {

@@ -23,16 +23,14 @@ export async function openVolume(session: Session, volume: Volume, subvolume?: s
   return { tree, ...(tree.notEditable === undefined ? {} : { notEditable: tree.notEditable }) };
 }
 
-/** Throws `source-changed` when something else is at that place now, and as `openVolume`. */
+/** The part of the disk that a session must show for `openRoot`. */
+export const windowOf = ({ offset, sizeBytes }: InsideRoot): { window?: { offset: number; size: number } } =>
+  sizeBytes > 0 ? { window: { offset, size: sizeBytes } } : {};
+
+/** The session shows that part of the disk alone (`windowOf`). Throws `source-changed` when something else is at that place now, and as `openVolume`. */
 export async function openRoot(session: Session, root: InsideRoot): Promise<Opened> {
-  const { target, offset, sizeBytes, filesystem, lvm } = root;
-  const volume = await probe(session, {
-    target,
-    offset,
-    size: sizeBytes,
-    type: '',
-    ...(lvm ? { lvm } : {}),
-  });
+  const { target, filesystem, subvolume } = root;
+  const volume = await probe(session, { target, offset: 0, size: 0, type: '' });
   const same = isExt(volume.type) ? filesystem === 'ext4' : volume.type === filesystem;
   if (!same || filesystem === 'ntfs')
     throw new OffshootError('source-changed', {
@@ -40,5 +38,5 @@ export async function openRoot(session: Session, root: InsideRoot): Promise<Open
       remedy: 'Begin again: the disk is looked into anew.',
       context: { root, found: volume.type },
     });
-  return openVolume(session, volume, root.subvolume);
+  return openVolume(session, volume, subvolume);
 }

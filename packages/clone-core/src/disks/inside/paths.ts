@@ -28,7 +28,10 @@ export class Paths {
   readonly #text: (path: string) => Promise<string | undefined>;
   readonly #ignoreCase: boolean;
 
-  constructor(tree: Pick<Tree, 'list' | 'links' | 'texts'>, options: PathOptions = {}) {
+  readonly #ahead: boolean;
+
+  constructor(tree: Pick<Tree, 'linksStayInside' | 'list' | 'links' | 'texts'>, options: PathOptions = {}) {
+    this.#ahead = tree.linksStayInside;
     this.#list = together((paths) => tree.list(paths));
     this.#link = together((paths) => tree.links(paths));
     this.#text = together((paths) => tree.texts(paths));
@@ -43,6 +46,23 @@ export class Paths {
       this.#folders.set(folder, known);
     }
     return known;
+  }
+
+  /**
+   * Asks at once for the folders that these paths and patterns go through, where that is safe: otherwise each level waits for
+   * the one above it. A path that turns out to go through a link is asked for again by its real one.
+   */
+  ahead(patterns: readonly string[]): void {
+    if (!this.#ahead) return;
+    for (const pattern of patterns) {
+      let at = '/';
+      for (const segment of segments(pattern)) {
+        if (segment === '..') break;
+        void this.entries(at).catch(() => undefined); // who really needs it gets the error
+        if (segment.includes('*')) break;
+        at = join(at, segment);
+      }
+    }
   }
 
   /** What a folder is from now on; undefined: gone. */

@@ -8,6 +8,10 @@ import { stderrOf } from '../stderr.ts';
 import { Helpers, named, Space, unshared, until } from './namespace.ts';
 import type { InsideDisk } from './types.ts';
 
+/** Makes the folder `$1` for this account's eyes alone, and an empty file for each further argument; prints the account. */
+const PREPARE =
+  'umask 077 && mkdir -p -- "$1" && chmod 700 -- "$1" && shift && for file; do : > "$file" || exit 1; done && id -u';
+const TARGET = /^[A-Za-z0-9-]{1,30}$/;
 const FORMAT = /^[a-z0-9-]{1,30}$/;
 export interface Session {
   readonly shell: Shell;
@@ -16,8 +20,6 @@ export interface Session {
   readonly scratch: string;
   /** The disk as a raw file, for programs run by `run`. */
   fileOf(target: string): string;
-  /** Layer that holds what was written, on the host. */
-  layerOf(target: string): string;
   /** Runs a program that sees the disks. Dies with the worker. */
   run(argv: readonly string[], options?: RunOptions): Promise<RunResult>;
   /**
@@ -53,16 +55,15 @@ export async function withDisks<T>(
 ): Promise<T> {
   signal.throwIfAborted();
   const { scratch, disks } = asked;
-  await shell.mkdir(scratch);
-  await shell.chmod(scratch, 0o700);
   const stop = new AbortController();
   const onAbort = (): void => stop.abort(signal.reason);
   signal.addEventListener('abort', onAbort, { once: true });
   const helpers = new Helpers(shell, stop.signal);
   try {
-    for (const disk of disks) await makeLayer(shell, disk, scratch, signal);
+    const uid = await prepare(shell, asked, signal);
+    await Promise.all(disks.map((disk) => makeLayer(shell, disk, scratch, signal)));
     const pidFile = `${scratch}/daemon.pid`;
-    const before = await unshared(shell, signal);
+    const before = unshared(uid);
     const daemon = helpers.start([
       ...before,
       'qemu-storage-daemon',
@@ -98,7 +99,6 @@ export async function withDisks<T>(
       signal,
       scratch,
       fileOf: (target) => `${scratch}/${target}.raw`,
-      layerOf: (target) => `${scratch}/${target}.qcow2`,
       run: (argv, options) => space.run(argv, options),
       mounts,
     };
@@ -119,17 +119,45 @@ export async function withDisks<T>(
   }
 }
 
+/** Resolves to the account's number on the host. Throws as file operations of the shell do. */
+async function prepare(shell: Shell, { disks, scratch }: Asked, signal: AbortSignal): Promise<number> {
+  for (const disk of disks)
+    if (!disk.path.startsWith('/') || !FORMAT.test(disk.format) || !TARGET.test(disk.target))
+      throw new OffshootError('invalid-input', {
+        publicMessage: `The disk ${disk.target} can’t be named to QEMU.`,
+        context: { disk },
+      });
+  const files = disks.map(({ target }) => `${scratch}/${target}.raw`);
+  try {
+    const { stdout } = await shell.run(['sh', '-c', PREPARE, 'sh', scratch, ...files], { signal });
+    return Number(stdout.trim());
+  } catch (thrown) {
+    const error = toOffshootError(thrown);
+    const said = stderrOf(error);
+    if (/Permission denied|Read-only file system/.test(said))
+      throw new OffshootError('permission', {
+        publicMessage: `The folder ${scratch} can’t be made.`,
+        remedy: 'Give the user that runs the worker the right to write there.',
+        cause: error,
+      });
+    throw /No space left/.test(said) ? hostFull(scratch, error) : thrown;
+  }
+}
+
+const hostFull = (scratch: string, cause: unknown): OffshootError =>
+  new OffshootError('no-space', {
+    publicMessage: `The host has no room for temporary files in ${scratch}.`,
+    remedy: 'Free some space there, then try again.',
+    retryable: true,
+    cause,
+  });
+
 async function makeLayer(
   shell: Shell,
   disk: InsideDisk,
   scratch: string,
   signal: AbortSignal,
 ): Promise<void> {
-  if (!disk.path.startsWith('/') || !FORMAT.test(disk.format) || !FORMAT.test(disk.target.toLowerCase()))
-    throw new OffshootError('invalid-input', {
-      publicMessage: `The disk ${disk.target} can’t be named to QEMU.`,
-      context: { disk },
-    });
   const layer = `${scratch}/${disk.target}.qcow2`;
   try {
     await shell.run(
@@ -139,7 +167,6 @@ async function makeLayer(
   } catch (thrown) {
     throw meaning(thrown, disk.path);
   }
-  await shell.writeFile(`${scratch}/${disk.target}.raw`, '', 0o600);
 }
 
 function exportOf(disk: InsideDisk, { scratch, shared, window }: Asked): string[] {

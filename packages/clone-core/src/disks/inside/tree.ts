@@ -21,6 +21,8 @@ export type Action =
   | { do: 'remove-folder'; path: string };
 
 export interface Tree {
+  /** May be asked for folders whose path goes through links: whatever it answers then is of the guest. */
+  readonly linksStayInside: boolean;
   /** Of real folders; no entry for what is none. `.` and `..` are left out. Several at once cost little more than one. */
   list(folders: readonly string[]): Promise<ReadonlyMap<string, Entry[]>>;
   links(paths: readonly string[]): Promise<ReadonlyMap<string, string>>;
