@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { fetchFile, type Fetched, type FetchParts, type Source } from '../../src/disks/transfer/fetch.ts';
 import { holdingsOf } from '../../src/disks/transfer/peers.ts';
-import { Receiving } from '../../src/disks/transfer/receiving.ts';
+import { Receiving, type Incoming } from '../../src/disks/transfer/receiving.ts';
 import { serveFile } from '../../src/disks/transfer/serve.ts';
 import { OffshootError } from '../../src/errors.ts';
 import { localShell } from '../../src/shell/local.ts';
@@ -95,11 +95,12 @@ interface Wish {
   report?: FetchParts['report'];
   bytesPerSecond?: number;
   signal?: AbortSignal;
+  incoming?: Incoming;
 }
 
 function fetchTo(target: Host, wish: Wish): Promise<Fetched> {
   const to = join(target.store, 'coming');
-  const incoming = target.receiving.begin(BASE, FILE, to);
+  const incoming = wish.incoming ?? target.receiving.begin(BASE, FILE, to);
   const { digest, report = () => undefined, bytesPerSecond } = wish;
   return fetchFile(
     { base: BASE, file: FILE, to, ...(digest === undefined ? {} : { digest }) },
@@ -232,6 +233,28 @@ describe('a chain', () => {
     expect(two.from).toEqual(['two']);
     expect(host(0).sentBytes).toBeLessThan(content.length * 1.001);
     expect(await arrived(host(2))).toBe(sha256(content));
+  });
+
+  it('the middle is done, and its follower still takes the rest from it', async () => {
+    const content = randomBytes(16 * MIB);
+    await host(0).hold(content);
+    const end = fetchTo(host(2), {
+      from: [host(1), host(0)],
+      digest: sha256(content),
+      bytesPerSecond: 8 * MIB,
+    });
+    const incoming = host(1).receiving.begin(BASE, FILE, join(host(1).store, 'coming'));
+    // Slow enough for the follower to find it, faster than that one.
+    await fetchTo(host(1), {
+      from: [host(0)],
+      digest: sha256(content),
+      incoming,
+      bytesPerSecond: 16 * MIB,
+    });
+    incoming.done();
+    incoming.fail();
+    expect((await end).from).toEqual(['two']);
+    expect(host(0).sentBytes).toBeLessThan(content.length * 1.001);
   });
 
   it('when the middle gives up, its follower goes on from the source', async () => {

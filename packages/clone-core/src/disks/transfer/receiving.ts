@@ -15,7 +15,7 @@ export interface Incoming {
   /** How long the file is; nothing of it is passed on before that is known. */
   size(bytes: number): void;
   advance(position: number): void;
-  /** Rejects whoever waits for more. */
+  /** Rejects whoever waits for more. Nothing happens after `done`. */
   fail(): void;
   /** From now on the file is found as part of its base. */
   done(): void;
@@ -30,6 +30,7 @@ export class Receiving {
     const underway = new Underway(path);
     this.files.get(key)?.fail();
     this.files.set(key, underway);
+    let done = false;
     const forget = (): void => {
       if (this.files.get(key) === underway) this.files.delete(key);
     };
@@ -39,10 +40,12 @@ export class Receiving {
       },
       advance: (position) => underway.advance(position),
       fail: () => {
+        if (done) return; // whoever is still reading has it open
         forget();
         underway.fail();
       },
       done: () => {
+        done = true;
         underway.advance(underway.bytes);
         forget();
       },
