@@ -132,6 +132,8 @@ export interface Step extends StepView {
    * host that is away is waited for.
    */
   irreversible?: true;
+  /** What steps before it made is in use once this is done: when it can't be undone, they are left as they are. */
+  standsOnEarlier?: true;
 }
 
 /** What a plan makes: the only names its undo may ever touch. */

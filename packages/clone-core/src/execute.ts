@@ -40,6 +40,7 @@ export type Outcome =
   | { state: 'failed'; error: OffshootError; undo: UndoReport; result: OperationResult }
   | { state: 'cancelled'; undo: UndoReport };
 
+const UNDO_ATTEMPTS = 3;
 /** Each undo gets its own deadline, because the operation's signal is usually aborted by then. */
 const UNDO_DEADLINE_MS = 60_000;
 
@@ -122,10 +123,11 @@ export async function execute<S extends Step>(
     await journal.stepUndoing(at);
     const deadline = deadlineSignal(UNDO_DEADLINE_MS, `undoing "${step.title}"`);
     try {
-      const undone = await handlerOf(driver, step).undo(
-        step,
-        contextFor(at, deadline.signal, () => undefined),
-      );
+      const context = contextFor(at, deadline.signal, () => undefined);
+      const undone = await undoneAtLast(() => handlerOf(driver, step).undo(step, context), {
+        signal: deadline.signal,
+        log: (line) => journal.log(at, line),
+      });
       if (undone !== undefined) undo.undone.push(undone);
       await journal.stepUndone(at, undone === undefined ? {} : { undone });
     } catch (thrown) {
@@ -136,6 +138,14 @@ export async function execute<S extends Step>(
       undo.leftBehind.push(leftBehind);
       journal.log(at, `undo failed: ${error.publicMessage}`);
       await journal.stepUndone(at, { leftBehind });
+      if (step.standsOnEarlier === true) {
+        for (let earlier = at - 1; earlier >= 0; earlier--) {
+          const kept = `${stepAt(plan, earlier).title}: kept, because the guest may be using it.`;
+          undo.leftBehind.push(kept);
+          await journal.stepUndone(earlier, { leftBehind: kept });
+        }
+        break;
+      }
     } finally {
       deadline.clear();
     }
@@ -144,6 +154,23 @@ export async function execute<S extends Step>(
   const error =
     undoing.error ?? toOffshootError(new Error('the operation failed before its worker was restarted'));
   return { state: 'failed', error, undo, result };
+}
+
+/** A program that someone killed, or a moment's trouble, is no reason to leave anything behind: undoing is idempotent. */
+async function undoneAtLast(
+  undo: () => Promise<string | undefined>,
+  { signal, log }: { signal: AbortSignal; log: (line: string) => void },
+): Promise<string | undefined> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await undo();
+    } catch (thrown) {
+      const error = toOffshootError(thrown);
+      const final = error.code === 'lost-claim' || error.code === 'host-unreachable' || signal.aborted;
+      if (final || attempt === UNDO_ATTEMPTS) throw thrown;
+      log(`undo failed, trying again: ${error.publicMessage}`);
+    }
+  }
 }
 
 function stepAt<S extends Step>(plan: Plan<S>, index: number): S {

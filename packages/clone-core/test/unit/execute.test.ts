@@ -145,7 +145,41 @@ describe('execute', () => {
       state: 'cancelled',
       undo: { undone: ['undid c', 'undid a'], leftBehind: ['Do b: The file is in use.'] },
     });
-    expect(did.slice(3)).toEqual(['undo c', 'undo b', 'undo a']);
+    expect(did.slice(3)).toEqual(['undo c', 'undo b', 'undo b', 'undo b', 'undo a']);
+  });
+
+  it('an undo whose program was killed is tried again', async () => {
+    let killed = 0;
+    const once = (): Promise<string> =>
+      killed++ === 0
+        ? Promise.reject(new OffshootError('command-failed', { publicMessage: 'It was killed.' }))
+        : Promise.resolve('undid b');
+    const { steps } = recorder({ c: () => failing(cancel()) }, { b: once });
+    expect(await go(steps)).toEqual({
+      state: 'cancelled',
+      undo: { undone: ['undid c', 'undid b', 'undid a'], leftBehind: [] },
+    });
+  });
+
+  it('what a step stands on is kept when that step can’t be undone', async () => {
+    const stuck = (): Promise<never> =>
+      Promise.reject(new OffshootError('busy', { publicMessage: 'libvirt is busy.' }));
+    const { did, steps } = recorder({ c: () => failing(cancel()) }, { b: stuck });
+    const plan = planOf('a', 'b', 'c');
+    const standing = {
+      ...plan,
+      steps: plan.steps.map((step) =>
+        step.kind === 'b' ? { ...step, standsOnEarlier: true as const } : step,
+      ),
+    };
+    expect(await go(steps, { plan: standing })).toEqual({
+      state: 'cancelled',
+      undo: {
+        undone: ['undid c'],
+        leftBehind: ['Do b: libvirt is busy.', 'Do a: kept, because the guest may be using it.'],
+      },
+    });
+    expect(did).not.toContain('undo a');
   });
 
   it.each(['before', 'in the middle', 'after the last effect'])(

@@ -143,7 +143,8 @@ describe('faults', () => {
     const { driver, source } = await setUp({
       faults: [
         { step: 'copy', type: 'hang' },
-        { step: 'copy', type: 'fail', on: 'undo', nth: 1 },
+        // Each time that it is tried.
+        ...[1, 2, 3].map((nth): Fault => ({ step: 'copy', type: 'fail', on: 'undo', nth })),
       ],
     });
     const journal = new MemoryJournal();

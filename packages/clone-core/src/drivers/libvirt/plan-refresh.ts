@@ -281,6 +281,7 @@ function stepsOf(parts: Parts): DraftStep[] {
   });
   steps.push({
     kind: 'redefine',
+    standsOnEarlier: true,
     title: `Give ${guest.name} the new disks`,
     guest,
     xml,
