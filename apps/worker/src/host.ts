@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import type { AnyDriver } from '@offshoot/clone-core/drivers';
 import { makeDriver } from '@offshoot/clone-core/drivers';
+import { open } from '@offshoot/clone-core/identity/secrets';
 import type { Shell } from '@offshoot/clone-core/shell';
 import { localShell } from '@offshoot/clone-core/shell/local';
 import type { Db } from '@offshoot/db/client';
@@ -26,6 +27,7 @@ export async function openHost(config: WorkerConfig, db: Db): Promise<ServedHost
       ? undefined
       : // Loaded only where it is used: ssh2 costs start-up time.
         await (await import('./peers.ts')).hostPeers(config, db);
+  const seal = config.OFFSHOOT_SEAL_SECRET;
   const driver = makeDriver(
     {
       kind: config.OFFSHOOT_HOST_KIND,
@@ -34,6 +36,7 @@ export async function openHost(config: WorkerConfig, db: Db): Promise<ServedHost
       accelerator: config.OFFSHOOT_ACCELERATOR,
       ...(peers === undefined ? {} : { peers }),
       chainBudget: config.OFFSHOOT_CHAIN_BUDGET,
+      ...(seal === undefined ? {} : { openSecret: (sealed: string) => open(sealed, seal) }),
       ...(config.OFFSHOOT_SIMULATED === undefined ? {} : { simulated: config.OFFSHOOT_SIMULATED }),
     },
     shell,

@@ -20,6 +20,8 @@ export interface DriverConfig {
   peers?: Peers;
   /** The most files that a read of a disk should go through; a refresh that passes it has the clone made whole. */
   chainBudget?: number;
+  /** Opens a sealed secret (identity/secrets.ts), when it is written for a guest. Unset: nothing sealed can be used. */
+  openSecret?: (sealed: string) => string;
   /** For `simulated` hosts. */
   simulated?: SimulatedConfig;
 }

@@ -26,15 +26,23 @@ afterAll(async () => {
 async function definition(name: string): Promise<Definition | undefined> {
   const xml = await attempt('virsh', '-q', 'dumpxml', '--inactive', name);
   if (xml === undefined) return undefined;
-  const blocks = xml.match(/<disk [\s\S]*?<\/disk>/g) ?? [];
+  // A clone is held back until it is itself: what that puts in is taken out again, and is no part of what was cloned.
+  const held = /<disk (?:(?!<\/disk>)[\s\S])*first-settings[\s\S]*?<\/disk>/g;
+  const blocks = xml.replace(held, '').match(/<disk [\s\S]*?<\/disk>/g) ?? [];
   const rest = [
+    held,
+    /<controller (?:(?!<\/controller>)[\s\S])*ua-offshoot-seed-bus[\s\S]*?<\/controller>/g,
+    /<metadata>[\s\S]*?<\/metadata>/g,
+    /<link state='down'\/>/g,
     /<name>.*<\/name>/g,
     /<uuid>.*<\/uuid>/g,
     /<genid>.*<\/genid>/g,
     /mac address='.*'/g,
     /source file='.*'/g,
     /<nvram.*<\/nvram>/g,
-  ].reduce((text, pattern) => text.replace(pattern, ''), xml);
+  ]
+    .reduce((text, pattern) => text.replace(pattern, ''), xml)
+    .replaceAll(/\n\s*(?=\n)/g, '');
   return {
     uuid: /<uuid>(.*)<\/uuid>/.exec(xml)?.[1] ?? '',
     macs: [...xml.matchAll(/mac address='(.*)'/g)].map((found) => found[1] ?? ''),

@@ -107,6 +107,7 @@ export interface LabGuest {
   name: string;
   uuid: string;
   disks: Record<string, string>;
+  macs: string[];
 }
 
 export interface GuestShape {
@@ -116,6 +117,8 @@ export interface GuestShape {
   os?: string;
   devices?: string;
   nics?: number;
+  /** Network of its cards; none: QEMU's own, which nobody else is on. */
+  network?: string;
   memoryMiB?: number;
 }
 
@@ -127,9 +130,10 @@ export function definitionOf(shape: GuestShape): string {
     ) => `<disk type='file' device='disk'><driver name='qemu' type='${disk.format}'/><source file='${disk.path}'/>
       <target dev='${disk.target}' bus='${disk.bus ?? 'virtio'}'/>${disk.extra ?? ''}</disk>`,
   );
-  const nics = Array.from(
-    { length: shape.nics ?? 1 },
-    () => "<interface type='user'><model type='virtio'/></interface>",
+  const nics = Array.from({ length: shape.nics ?? 1 }, () =>
+    shape.network === undefined
+      ? "<interface type='user'><model type='virtio'/></interface>"
+      : `<interface type='network'><source network='${shape.network}'/><model type='virtio'/></interface>`,
   );
   return `<domain type='qemu'><name>${shape.name}</name><memory unit='MiB'>${shape.memoryMiB ?? 128}</memory><vcpu>1</vcpu>
     <os><type arch='x86_64' machine='q35'>hvm</type>${shape.os ?? ''}<boot dev='hd'/></os>
@@ -149,7 +153,13 @@ export async function defineGuest(lab: Lab, shape: GuestShape): Promise<LabGuest
   await virsh('define', file);
   await rm(file);
   const disks = Object.fromEntries(shape.disks.map((disk) => [disk.target, disk.path]));
-  return { name: shape.name, uuid: await virsh('domuuid', shape.name), disks };
+  const macs = [...(await virsh('dumpxml', '--inactive', shape.name)).matchAll(/mac address='(.*)'/g)];
+  return {
+    name: shape.name,
+    uuid: await virsh('domuuid', shape.name),
+    disks,
+    macs: macs.map((found) => found[1] ?? ''),
+  };
 }
 
 /** Names of one run of one file of tests: two runs side by side don't meet. */

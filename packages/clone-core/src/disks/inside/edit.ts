@@ -47,6 +47,7 @@ export async function editInside(
 
 interface Work {
   session: Session;
+  tree: Tree;
   paths: Paths;
   draft: Draft;
 }
@@ -74,7 +75,7 @@ async function inLayer(
         paths.ahead(['/etc/selinux/config', ...expected]);
         const selinux = (await paths.find('/etc/selinux/config')) !== undefined;
         const draft = new Draft(paths, scratch, selinux);
-        await decide({ session, paths, draft });
+        await decide({ session, tree, paths, draft });
         await stage(session, draft);
         await tree.apply(draft.actions);
         await verify(paths, new Paths(tree), draft);
@@ -228,8 +229,8 @@ async function copyOut(
 
 /**
  * Copies the files that match from one guest's filesystem into another's, with owner and mode, on the host: their content
- * passes through no log, plan or message. Files of `to` that match and are not in `from` are removed. All or nothing and
- * repeatable as `editInside`; resolves to the paths that were written.
+ * passes through no log, plan or message. Files of `to` that match and are not in `from` are removed; those that are
+ * the same already are not touched. All or nothing and repeatable as `editInside`; resolves to the paths that are as in `from` now.
  */
 export async function carryInside(
   shell: Shell,
@@ -239,22 +240,60 @@ export async function carryInside(
   options: { signal: AbortSignal; log?: (line: string) => void },
 ): Promise<{ carried: string[] }> {
   const carried: string[] = [];
-  await inLayer(shell, to.disk, to.root, options, patterns, async ({ session, paths, draft }) => {
+  await inLayer(shell, to.disk, to.root, options, patterns, async ({ session, tree, paths, draft }) => {
     const scratch = `${session.scratch}/from`;
+    const theirs = await filesOf(paths, patterns);
     await withDisks(
       shell,
       { disks: [from.disk], scratch, shared: true, ...windowOf(from.root) },
       options.signal,
       async (source) => {
-        const { tree } = await openRoot(source, from.root);
-        const copies = await copyOut(source, tree, await filesOf(new Paths(tree), patterns), 'carry');
-        for (const file of copies) carried.push(await draft.put(file.path, file.to, file.size, file));
+        const opened = await openRoot(source, from.root);
+        const files = await filesOf(new Paths(opened.tree), patterns);
+        const copies = await copyOut(source, opened.tree, files, 'carry');
+        const same = await equalOf(session, tree, theirs, copies);
+        for (const file of copies)
+          if (same.has(file.path)) carried.push(file.path);
+          else carried.push(await draft.put(file.path, file.to, file.size, file));
       },
     );
     const kept = new Set(carried);
-    for (const file of await filesOf(paths, patterns)) if (!kept.has(file.path)) await draft.remove(file);
+    for (const file of theirs) if (!kept.has(file.path)) await draft.remove(file);
   });
   return { carried };
+}
+
+/** Paths of those that are there already, the same in content, owner and mode: they are left alone. */
+async function equalOf(
+  session: Session,
+  tree: Tree,
+  theirs: readonly Found[],
+  copies: readonly (Found & { to: string })[],
+): Promise<Set<string>> {
+  const pairs = copies.flatMap((copy) => {
+    const there = theirs.find(
+      ({ path, size, mode, uid, gid }) =>
+        path === copy.path &&
+        size === copy.size &&
+        mode === copy.mode &&
+        uid === copy.uid &&
+        gid === copy.gid,
+    );
+    return there ? [{ copy, there }] : [];
+  });
+  if (pairs.length === 0) return new Set();
+  const fetched = await copyOut(
+    session,
+    tree,
+    pairs.map(({ there }) => there),
+    'there',
+  );
+  const { stdout } = await session.shell.run(
+    ['sh', '-c', COMPARE, 'sh', ...pairs.flatMap(({ copy }, index) => [copy.to, fetched[index]?.to ?? ''])],
+    { signal: session.signal },
+  );
+  const differing = new Set(stdout.split('\n'));
+  return new Set(fetched.flatMap(({ path, to }) => (differing.has(to) ? [] : [path])));
 }
 
 /** Removes what an edit that was cut off left beside the disk. For undoing: the disk itself is thrown away then. */

@@ -35,7 +35,7 @@ export async function agentAnswers(virsh: Virsh, uuid: string, signal: AbortSign
 }
 
 /** A guest without agent or channel, an agent not up yet, a guest just going down. */
-function isSilence(thrown: unknown): boolean {
+export function isSilence(thrown: unknown): boolean {
   if (!(thrown instanceof OffshootError)) return false;
   if (thrown.code === 'agent-silent' || thrown.code === 'timeout') return true;
   return thrown.code === 'command-failed' && /domain is not running|agent|json/i.test(stderrOf(thrown));

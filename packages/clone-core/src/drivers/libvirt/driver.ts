@@ -15,7 +15,12 @@ import { compareStep } from './steps/compare.ts';
 import { copyDiskStep, copyFileStep, copyTpmStep } from './steps/copy.ts';
 import { defineStep, undefineStep } from './steps/define.ts';
 import { fetchBaseStep } from './steps/fetch-base.ts';
-import { takeIdentityStep } from './steps/identity.ts';
+import { attestStep } from './steps/attest.ts';
+import { carryInsideStep } from './steps/carry-inside.ts';
+import { dropSeedStep, writeSeedStep } from './steps/seed.ts';
+import { editInsideStep } from './steps/edit-inside.ts';
+import { insides } from './inside-facts.ts';
+import { askIdentity } from './guest-identity.ts';
 import { memoryPointStep } from './steps/memory-point.ts';
 import { overlayStep } from './steps/overlays.ts';
 import { startStep, stopStep } from './steps/power.ts';
@@ -54,6 +59,7 @@ export function libvirtDriver(config: DriverConfig, shell: Shell): Driver<Libvir
     definitions: known,
     store,
     accelerator,
+    insides: insides(shell, virsh, store),
     chainBudget,
     takesBases: config.peers !== undefined,
   };
@@ -68,13 +74,17 @@ export function libvirtDriver(config: DriverConfig, shell: Shell): Driver<Libvir
       'memory-point': memoryPointStep(virsh, known),
       'rejoin-disks': rejoinStep(virsh, known),
       'resume-memory': resumeMemoryStep(shell, virsh),
-      'take-identity': takeIdentityStep(virsh),
+      attest: attestStep(reader),
+      'write-seed': writeSeedStep(shell, config.openSecret),
+      'drop-seed': dropSeedStep(reader),
+      'edit-inside': editInsideStep(shell),
+      'carry-inside': carryInsideStep(shell, config.store),
       'create-overlays': overlayStep(shell),
       'copy-file': copyFileStep(shell),
       'copy-tpm': copyTpmStep(shell, virsh),
       'seal-base': sealStep(reader),
       'fetch-base': fetchBaseStep(reader, config.peers),
-      start: startStep(virsh),
+      start: startStep(reader),
       stop: stopStep(virsh),
       'remove-files': removeFilesStep(shell),
       undefine: undefineStep(virsh, known),
@@ -96,6 +106,7 @@ export function libvirtDriver(config: DriverConfig, shell: Shell): Driver<Libvir
     list: lister(shell, virsh, known),
     hostFacts: async () => host.facts(),
     drift: (guest, base, signal) => drift(reader, guest, base, signal),
+    attest: (guest, signal) => askIdentity(virsh, guest.uuid, signal),
     watch: (onChange, signal) => watch(virsh, known, onChange, signal),
   };
 }

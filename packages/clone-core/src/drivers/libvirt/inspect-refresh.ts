@@ -33,7 +33,14 @@ export async function inspectRefresh(
           read,
           from.disks.map((disk) => disk.target),
         );
-  return { clone, source: from, records, ...(record ? { record } : {}) };
+  const inside =
+    clone.state === 'stopped' ? await reader.insides.ofFiles(Object.entries(clone.active)) : undefined;
+  return {
+    clone: { ...clone, ...(inside ? { inside } : {}) },
+    source: from,
+    records,
+    ...(record ? { record } : {}),
+  };
 }
 
 /** The clone as it is: what the files say counts, the row only names where to look. */

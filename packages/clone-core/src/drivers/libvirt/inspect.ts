@@ -6,7 +6,10 @@ import { readImage } from '../../disks/image.ts';
 import { OffshootError } from '../../errors.ts';
 import type { Shell } from '../../shell/shell.ts';
 import type { Definitions } from './definitions.ts';
+import { awaitingIn } from './hold.ts';
+import { definitionOf } from './holding.ts';
 import type { HostReader } from './host.ts';
+import type { Insides } from './inside-facts.ts';
 import { memoByKey } from './memo.ts';
 import { inspectGuest } from './inspect-guest.ts';
 import { inspectSnapshots } from './inspect-snapshots.ts';
@@ -22,6 +25,7 @@ export interface Reader {
   virsh: Virsh;
   host: HostReader;
   definitions: Definitions;
+  insides: Insides;
   store: string;
   accelerator: 'kvm' | 'tcg';
   /** From other hosts. Left out: no. */
@@ -44,15 +48,26 @@ export function inspector(
       : source.absent
         ? Promise.resolve(absentBase(source.base))
         : bases(source.base.digest, () => inspectBase(reader, source.label, source.base));
+  const sourceInside = async (from: DriverSource, signal: AbortSignal): Promise<SourceFacts> => {
+    const source = await sourceOf(from, signal);
+    const inside =
+      from.type === 'base'
+        ? await reader.insides.ofBase(from.base, { here: !from.absent })
+        : source.state === 'stopped'
+          ? await reader.insides.ofStopped(source.disks)
+          : await reader.insides.ofRunning(from.guest, source.disks, source.agentAnswers, signal);
+    return { ...source, inside };
+  };
   const specific = async (request: OperationRequest, signal: AbortSignal): Promise<Specific> => {
     switch (request.kind) {
       case 'clone':
-        return { source: await sourceOf(request.source, signal) };
+        return { source: await sourceInside(request.source, signal) };
       case 'capture':
         return { source: await sourceOf({ type: 'guest', guest: request.guest }, signal) };
       case 'import':
         return inspectImage(reader, request, signal);
       case 'start':
+        return { guest: await inspectStart(reader, request.guest, signal) };
       case 'stop':
         return { guest: await needGuest(reader, request.guest, signal) };
       case 'delete':
@@ -82,7 +97,7 @@ export function inspector(
       case 'reset': {
         const [own, source] = await Promise.all([
           inspectOwn(reader, request, signal),
-          inspectBase(reader, request.label, request.base),
+          sourceInside({ type: 'base', label: request.label, base: request.base }, signal),
           refuseUsed(reader, request.guest.name, request.owned, signal, request.guest.uuid),
         ]);
         return { own, source };
@@ -226,6 +241,20 @@ async function needGuest(
     publicMessage: `The host knows no guest ${guest.name} any more.`,
     remedy: 'Reload the list of guests: it was removed by another hand.',
   });
+}
+
+/** With what it is held back for. */
+async function inspectStart(
+  reader: Reader,
+  guest: GuestRef,
+  signal: AbortSignal,
+): Promise<NonNullable<LibvirtFacts['guest']>> {
+  const [found, definition] = await Promise.all([
+    needGuest(reader, guest, signal),
+    definitionOf(reader.virsh, guest, signal),
+  ]);
+  const awaiting = awaitingIn(definition);
+  return { ...found, ...(awaiting ? { awaiting } : {}) };
 }
 
 async function inspectDeletion(

@@ -26,6 +26,7 @@ import {
   type Draft,
   type DraftStep,
 } from './plan-parts.ts';
+import { planIdentity, type PlannedIdentity } from './plan-identity.ts';
 import { compareCopies } from './plan-verify.ts';
 import type { LibvirtFacts, OverlayStep, SourceFacts } from './types.ts';
 
@@ -52,7 +53,8 @@ export function planClone(request: CloneRequest, facts: LibvirtFacts, ids: IdSou
   const files = own ? own.files : copies.files;
   needSpace(facts, copies.storeBytes, mode === 'full');
   const nvramPath = domain.nvram ? `${facts.store}/nvram/${name}-${uuid.slice(0, 8)}_VARS.fd` : undefined;
-  const xml = rewriteDomain(source.definition, {
+  const identity = planIdentity(request, source, { guest: { uuid, name }, macs, folder, files }, ids);
+  const rewritten = rewriteDomain(source.definition, {
     name,
     uuid,
     genid,
@@ -67,7 +69,8 @@ export function planClone(request: CloneRequest, facts: LibvirtFacts, ids: IdSou
     kind: 'define',
     title: `Define ${name}`,
     guest: { uuid, name },
-    xml,
+    xml: identity.hold(rewritten),
+    identity: identity.awaiting.outcome,
     scratch: `${facts.store}/.define-${uuid}.xml`,
     undefineTpm: facts.libvirtVersion >= UNDEFINE_TPM,
   };
@@ -89,8 +92,15 @@ export function planClone(request: CloneRequest, facts: LibvirtFacts, ids: IdSou
     : [];
   const made =
     mode === 'full' ? [define, ...copies.steps, ...(own ? [own.step] : [])] : [...copies.steps, define];
-  const steps = [...made, ...firmware, ...tpm, ...verify, ...startSteps(request, { uuid, name })];
-  const result = readDomain(xml);
+  const steps = [
+    ...made,
+    ...firmware,
+    ...tpm,
+    ...verify,
+    ...identity.prepare,
+    ...startSteps(request, { uuid, name }, identity),
+  ];
+  const result = readDomain(rewritten);
   return {
     summary: `${mode === 'full' ? 'Full' : 'Linked'} clone ${name} of ${label}`,
     strategy: copies.strategy,
@@ -114,6 +124,7 @@ export function planClone(request: CloneRequest, facts: LibvirtFacts, ids: IdSou
           ]
         : []),
       ...notesOf(request, facts, source, domain, copies),
+      ...identity.notes,
     ],
     steps,
     creates: [
@@ -121,6 +132,7 @@ export function planClone(request: CloneRequest, facts: LibvirtFacts, ids: IdSou
       ...Object.values(copies.files).map((each) => file(each.path)),
       ...(own ? Object.values(own.files).map((each) => file(each.path)) : []),
       ...(nvramPath === undefined ? [] : [file(nvramPath)]),
+      ...identity.creates,
       ...tpm.flatMap((step) => (step.kind === 'copy-tpm' ? [directory(step.to)] : [])),
       { type: 'guest', name },
     ],
@@ -136,7 +148,7 @@ export function planClone(request: CloneRequest, facts: LibvirtFacts, ids: IdSou
       ? { baseDigest: request.source.base.digest }
       : {}),
     ...(refresh && own ? { generations: refresh.generations(own, copies) } : {}),
-    basis: [mode, options, basisOf(source)],
+    basis: [mode, options, basisOf(source), identity.awaiting.outcome.way, identity.awaiting.outcome.policy],
   };
 }
 
@@ -320,9 +332,14 @@ function tpmSteps(request: CloneRequest, source: SourceFacts, domain: Domain, uu
   ];
 }
 
-function startSteps({ options }: CloneRequest, guest: { uuid: string; name: string }): DraftStep[] {
+/** A guest whose network waits for its agent is waited for there. */
+function startSteps(
+  { options }: CloneRequest,
+  guest: { uuid: string; name: string },
+  { attest, awaiting }: PlannedIdentity,
+): DraftStep[] {
   if (!options.start) return [];
-  const waits = options.waitForAgent;
+  const waits = options.waitForAgent && attest.length === 0;
   return [
     {
       kind: 'start',
@@ -330,7 +347,9 @@ function startSteps({ options }: CloneRequest, guest: { uuid: string; name: stri
       guest,
       ours: true,
       ...(waits ? { agentSeconds: options.agentTimeoutSeconds } : {}),
+      ...(awaiting.drive && attest.length === 0 ? { notes: awaiting } : {}),
     },
+    ...attest,
   ];
 }
 
@@ -351,9 +370,6 @@ function notesOf(
     );
   if (mode === 'full' && source.disks.some((disk) => disk.chain.length > 1))
     notes.push(info('The source’s disks stand on others; the clone’s are whole.'));
-  notes.push(
-    info('Inside, the clone is still the source: its host name, machine id and SSH keys stay the same.'),
-  );
   if (domain.hasEmulatedTpm)
     notes.push(
       options.tpm === 'copy'

@@ -5,6 +5,7 @@ import { OffshootError } from '../../errors.ts';
 import { readDomain } from './domain-read.ts';
 import { rewriteDomain, type Rewrite } from './domain-xml.ts';
 import { linksOf } from './memory-limits.ts';
+import { planIdentity } from './plan-identity.ts';
 import { newMacs, overlayDisks, placeNotes, refuse, type CloneRequest } from './plan-clone.ts';
 import { plainly, planCopies, type CopyPlan } from './plan-copy.ts';
 import {
@@ -116,7 +117,6 @@ export function planMemoryClone(request: CloneRequest, facts: LibvirtFacts, ids:
   const uuid = ids.uuid();
   const genid = ids.uuid();
   const macs = newMacs(domain.nics.length, facts, ids);
-  const machineId = ids.uuid().replaceAll('-', '');
   const mark = `${name}-${uuid.slice(0, 8)}`;
   const folder = `${facts.store}/disks/${mark}`;
   const image = `${folder}/${MEMORY_FILE}`;
@@ -134,12 +134,20 @@ export function planMemoryClone(request: CloneRequest, facts: LibvirtFacts, ids:
     ...(options.network === undefined ? {} : { network: options.network }),
   };
   const guest = { uuid, name };
+  const identity = planIdentity(
+    request,
+    source,
+    { guest, macs, folder, files: rewrite.disks },
+    ids,
+    linksOf(point ? parseResume(point.resume).definition : source.definition),
+  );
   const steps: DraftStep[] = [
     {
       kind: 'define',
       title: `Define ${name}`,
       guest,
-      xml: rewriteDomain(source.definition, rewrite),
+      xml: identity.hold(rewriteDomain(source.definition, rewrite)),
+      identity: identity.awaiting.outcome,
       scratch: `${facts.store}/.define-${uuid}.xml`,
       undefineTpm: facts.libvirtVersion >= UNDEFINE_TPM,
     },
@@ -163,21 +171,7 @@ export function planMemoryClone(request: CloneRequest, facts: LibvirtFacts, ids:
       macs,
       ...imageOf(point, rewrite),
     },
-    {
-      kind: 'take-identity',
-      title: 'Give it its own identity, then its network',
-      guest,
-      hostname: hostnameOf(name),
-      machineId,
-      nics: linksOf(point ? parseResume(point.resume).definition : source.definition).map(
-        ({ mac, up }, index) => ({
-          was: mac,
-          mac: macs[index] ?? mac,
-          up,
-        }),
-      ),
-      agentSeconds: options.agentTimeoutSeconds,
-    },
+    ...identity.attest,
   ];
   const label = request.source.type === 'guest' ? request.source.guest.name : request.source.label;
   const plain = estimate(
@@ -190,7 +184,11 @@ export function planMemoryClone(request: CloneRequest, facts: LibvirtFacts, ids:
     strategy: 'memory',
     consistency: 'exact',
     estimates: { ...plain, seconds: Math.round((plain.seconds + 0.7) * 10) / 10 },
-    notes: [...memoryNotes(point, domain.memoryBytes), ...placeNotes(options, facts, domain)],
+    notes: [
+      ...memoryNotes(point, domain.memoryBytes),
+      ...identity.notes,
+      ...placeNotes(options, facts, domain),
+    ],
     steps,
     creates: [
       directory(folder),
@@ -271,16 +269,10 @@ function refusePoint(point: MemoryPoint | undefined, label: string, facts: Libvi
     );
 }
 
-/** A name as a host name: letters, digits, dots and dashes. */
-const hostnameOf = (name: string): string => name.replaceAll('_', '-').replace(/-+$/, '');
-
 function memoryNotes(point: MemoryPoint | undefined, memoryBytes: number): PlanNote[] {
   return [
     info(
       `It goes on where the source ${point ? 'was' : 'is'}, with ${gib(memoryBytes)} of memory of its own: programs keep running, logged-in users stay logged in.`,
-    ),
-    info(
-      'New before its network is connected: host name, machine id, MACs, SSH host keys, clock, random numbers.',
     ),
     warn(
       'Programs that run keep what they know: open connections break, passwords and keys in memory stay the source’s, and so do their own ids.',

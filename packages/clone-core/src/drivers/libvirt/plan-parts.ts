@@ -4,6 +4,7 @@ import type { Consistency, Estimates, Generations, PlanNote } from '../../contra
 import type { Creation, OperationRequest, Plan } from '../../driver.ts';
 import { OffshootError } from '../../errors.ts';
 import { capabilities } from './capabilities.ts';
+import { released } from './hold.ts';
 import type { DiskFacts, LibvirtFacts, LibvirtStep, SourceFacts } from './types.ts';
 
 export type DraftStep = LibvirtStep extends infer S ? (S extends LibvirtStep ? Omit<S, 'id'> : never) : never;
@@ -86,7 +87,8 @@ export function needSpace(facts: LibvirtFacts, bytes: number, linkedHelps: boole
 }
 
 export function needSource(facts: LibvirtFacts): SourceFacts {
-  if (facts.source) return facts.source;
+  // What holds a source back is no part of its clones.
+  if (facts.source) return { ...facts.source, definition: released(facts.source.definition) };
   throw new OffshootError('internal', { publicMessage: 'The facts of this plan are of another request.' });
 }
 

@@ -1,24 +1,45 @@
 /** Plans of starting, stopping and deleting. Pure. */
 import type { OperationRequest } from '../../driver.ts';
-import { estimate, UNDEFINE_TPM, warn, type Draft, type DraftStep } from './plan-parts.ts';
+import { attestStepOf } from './plan-identity.ts';
+import { estimate, info, UNDEFINE_TPM, warn, type Draft, type DraftStep } from './plan-parts.ts';
 import type { LibvirtFacts } from './types.ts';
 
 const nothing = { read: 0, move: 0, store: 0 };
 
 export function planStart(request: Extract<OperationRequest, { kind: 'start' }>, facts: LibvirtFacts): Draft {
   const { guest, waitForAgent, agentTimeoutSeconds } = request;
+  const awaiting = facts.guest?.awaiting;
+  const attests =
+    awaiting !== undefined && (awaiting.outcome.policy !== 'off' || awaiting.take !== undefined);
+  const used = awaiting?.started === true && facts.guest?.state === 'stopped' ? awaiting.drive : undefined;
+  const waits = waitForAgent && !attests;
   return {
     summary: `Start ${guest.name}`,
     estimates: estimate(facts, nothing, { steps: 1, starts: waitForAgent }),
-    notes: facts.guest?.state === 'running' ? [warn('It already runs.')] : [],
+    notes: [
+      ...(facts.guest?.state === 'running' ? [warn('It already runs.')] : []),
+      ...(attests ? [info('Its network is connected when its agent has shown that it is itself.')] : []),
+    ],
     steps: [
+      ...(used
+        ? [
+            {
+              kind: 'drop-seed' as const,
+              title: 'Take out the drive with its first settings',
+              guest,
+              path: used.path,
+            },
+          ]
+        : []),
       {
         kind: 'start',
-        title: waitForAgent ? 'Start and wait for its agent' : `Start ${guest.name}`,
+        title: waits ? 'Start and wait for its agent' : `Start ${guest.name}`,
         guest,
         ours: false,
-        ...(waitForAgent ? { agentSeconds: agentTimeoutSeconds } : {}),
+        ...(waits ? { agentSeconds: agentTimeoutSeconds } : {}),
+        ...(awaiting?.drive && !attests && !used ? { notes: awaiting } : {}),
       },
+      ...(attests ? [attestStepOf(guest, awaiting)] : []),
     ],
     creates: [],
     basis: guest.uuid,

@@ -18,6 +18,7 @@ import {
   type Draft,
   type DraftStep,
 } from './plan-parts.ts';
+import { planCarry } from './plan-carry.ts';
 import { recordName } from './records.ts';
 import { changedByOther, refuseClone, refuseDisks, refuseOwnChanges } from './refresh-refusals.ts';
 import { settleAll } from './refresh-settle.ts';
@@ -82,7 +83,26 @@ export function planRefresh(request: Refresh, facts: LibvirtFacts, ids: IdSource
     clone.definition,
     Object.fromEntries(layers.map(({ target, own }) => [target, { path: own, format: 'qcow2' }])),
   );
-  const steps = stepsOf({ request, facts, source, clone, layers, way, record, before, xml, bytes, ids });
+  const carry = planCarry(
+    guest,
+    clone.inside,
+    clone.active,
+    layers.map(({ target, own }) => ({ target, path: own, format: 'qcow2' })),
+  );
+  const steps = stepsOf({
+    request,
+    facts,
+    source,
+    clone,
+    layers,
+    way,
+    record,
+    before,
+    xml,
+    bytes,
+    ids,
+    carry: carry.steps,
+  });
   if (settled.actions.length > 0 || stale.length > 0)
     steps.push({
       kind: 'settle',
@@ -105,7 +125,8 @@ export function planRefresh(request: Refresh, facts: LibvirtFacts, ids: IdSource
       ...wayNotes(way, bytes, before),
       ...ownNotes(request, clone, settled.generations),
       ...depthNotes(guest.name, settled.depth, facts, source),
-      info('Its name, UUID, MACs and firmware settings stay. Inside, it becomes what the source is.'),
+      info('Its name, UUID, MACs and firmware settings stay.'),
+      ...carry.notes,
       ...(noRecord === undefined ? [] : [info(`The next refresh will compare again, because ${noRecord}.`)]),
     ],
     steps,
@@ -123,6 +144,7 @@ export function planRefresh(request: Refresh, facts: LibvirtFacts, ids: IdSource
       Object.entries(clone.active).map(([target, disk]) => [target, disk.path]),
       options,
       (clone.ownBytes ?? 0) > 0,
+      carry.steps.length,
     ],
   };
 }
@@ -199,6 +221,7 @@ interface Parts {
   xml: string;
   bytes: Bytes;
   ids: IdSource;
+  carry: DraftStep[];
 }
 
 function stepsOf(parts: Parts): DraftStep[] {
@@ -279,7 +302,7 @@ function stepsOf(parts: Parts): DraftStep[] {
           }))),
     ],
   });
-  steps.push({
+  steps.push(...parts.carry, {
     kind: 'redefine',
     standsOnEarlier: true,
     title: `Give ${guest.name} the new disks`,

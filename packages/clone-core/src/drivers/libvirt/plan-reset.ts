@@ -14,6 +14,7 @@ import {
   type DraftStep,
 } from './plan-parts.ts';
 import { readDomain } from './domain-read.ts';
+import { planCarry } from './plan-carry.ts';
 import type { LibvirtFacts, OwnFacts, OwnFile, SourceFacts, Swap } from './types.ts';
 
 type ResetRequest = Extract<OperationRequest, { kind: 'reset' }>;
@@ -35,6 +36,13 @@ export function planReset(request: ResetRequest, facts: LibvirtFacts, ids: IdSou
   }));
   needSpace(facts, OVERLAY_BYTES * disks.length, false);
   const swaps = replaced.map(({ old }): Swap => swapOf(old.path, old.inode, mark, true));
+  const carry = planCarry(
+    guest,
+    source.inside,
+    Object.fromEntries(own.disks.map(({ target, path, format }) => [target, { path, format }])),
+    disks.map(({ target, to }) => ({ target, path: to, format: 'qcow2' })),
+    { mayFail: true },
+  );
   const firmware = firmwareOf(own, source, mark);
   const ran = own.state !== 'stopped';
   const swapping = [...swaps, ...firmware.swaps];
@@ -49,6 +57,7 @@ export function planReset(request: ResetRequest, facts: LibvirtFacts, ids: IdSou
       base: base.digest,
       disks,
     },
+    ...carry.steps,
     ...firmware.steps,
     { kind: 'swap-files', title: 'Put it in the place of the old one', guest, swaps: swapping },
     ...(ran ? [startAgain(request)] : []),
@@ -67,6 +76,7 @@ export function planReset(request: ResetRequest, facts: LibvirtFacts, ids: IdSou
       warn(`What ${guest.name} wrote since it was cloned (${gib(lost)}) is lost.`),
       ...(ran ? [warn('It is switched off first, and started again when it is reset.')] : []),
       ...notesOf(own),
+      ...carry.notes,
     ],
     steps,
     creates: [

@@ -1,5 +1,9 @@
 /** Facts and steps of the libvirt driver: plain JSON, stored with the plan. */
 import type { BaseDisk, MemoryPoint, Verification, VerifyDepth } from '../../contract.ts';
+import type { GuestInside, IdentityOutcome } from '../../identity/contract.ts';
+import type { InsideEdit } from '../../identity/edits.ts';
+import type { SourceIdentity } from '../../identity/judge.ts';
+import type { SeedQuestion } from '../../identity/seed.ts';
 import type { Facts, GuestRef, Step } from '../../driver.ts';
 import type { ChainFile } from '../../disks/chain.ts';
 import type { ImageHead } from './save-image.ts';
@@ -35,8 +39,17 @@ export interface SourceFacts {
   tpm?: { statePath: string; exists: boolean };
   /** Of a running guest: why it can't be cloned with its memory, as a sentence's end; undefined: it can. */
   memoryObstacle?: string;
+  /** What is inside; undefined: it was not asked. */
+  inside?: InsideFacts;
   /** A base whose disks were taken with the memory of a running guest: by themselves they are as after a power cut. */
   warm?: boolean;
+}
+
+/** What is known of the inside of a source. */
+export interface InsideFacts {
+  inside: GuestInside;
+  /** What its clones must not be. */
+  source: SourceIdentity;
 }
 
 /** A guest that Offshoot made and is about to change, as far as its own files go. */
@@ -86,7 +99,14 @@ export interface LibvirtFacts extends Facts {
   /** For snapshot, revert and remove-snapshot. */
   snapshots?: SnapshotFacts;
   /** For start, stop, delete; undefined: the host knows no such guest. */
-  guest?: { uuid: string; name: string; state: DomainState; nvramPath?: string };
+  guest?: {
+    uuid: string;
+    name: string;
+    state: DomainState;
+    nvramPath?: string;
+    /** It is held back until it is itself. */
+    awaiting?: Awaiting;
+  };
   /** For import. */
   image?: { path: string; format: string; virtualBytes: number; allocatedBytes: number; modifiedMs: number };
   /** For transfer: whether the base is here already, and whole as far as anyone knows; why none can come. */
@@ -117,6 +137,8 @@ export interface CloneFacts {
   generations: { number: number; chains: Record<string, { path: string; format: string }[]> }[];
   /** Bytes that the clone wrote itself since the current generation; undefined: can't be told. */
   ownBytes?: number;
+  /** What is inside it now. */
+  inside?: InsideFacts;
 }
 
 /** Bytes changed by target, or why the record can't be used, as the end of a sentence. */
@@ -136,6 +158,8 @@ export interface DefineStep extends Step {
   scratch: string;
   /** Undo: flags that this libvirt knows. */
   undefineTpm: boolean;
+  /** What the result says of its identity until it was attested. */
+  identity?: IdentityOutcome;
 }
 export interface CopyDiskStep extends Step {
   kind: 'copy-disk';
@@ -334,15 +358,66 @@ export interface ResumeMemoryStep extends Step {
   head: Omit<ImageHead, 'streamAt'>;
   macs: string[];
 }
-/** Gives a clone that went on from saved memory a name, MACs and secrets of its own inside; then its links go up. */
-export interface TakeIdentityStep extends Step {
-  kind: 'take-identity';
+/** What a clone's definition notes until it is itself: no secret in it. */
+export interface Awaiting {
+  /** `unasked`, as long as this is noted. */
+  outcome: IdentityOutcome;
+  deadlineSeconds: number;
+  /** MACs of the links to put up. */
+  links: string[];
+  /** What the clone must not be. */
+  source: SourceIdentity;
+  /** Ids of agents.ts whose state is reset inside. */
+  agents: string[];
+  windows?: boolean;
+  /** The drive with its first settings. */
+  drive?: { path: string; windows: boolean };
+  /** The agent makes it itself: it went on from its source's memory, or booted as its source. */
+  take?: {
+    nics: { was: string; mac: string }[];
+    /** Users and the like, done inside by the agent: a script, and its standard input. */
+    firstBoot?: { script: string; input: string };
+  };
+  /** Nothing is attested, and it was started with its drive: that has done its work. */
+  started?: true;
+}
+/** Waits for a clone's agent, sees that it is itself inside, and only then connects its network. */
+export interface AttestStep extends Step {
+  kind: 'attest';
   guest: GuestRef;
-  hostname: string;
-  machineId: string;
-  /** As the guest has it from its source, as it is to have it, and whether its link may go up. */
-  nics: { was: string; mac: string; up: boolean }[];
-  agentSeconds: number;
+  awaiting: Awaiting;
+}
+/** Writes the drive with a clone's first settings. */
+export interface WriteSeedStep extends Step {
+  kind: 'write-seed';
+  to: string;
+  way: 'seed' | 'unattend';
+  /** What its files are made of; sealed secrets are opened when they are written. */
+  seed: Omit<SeedQuestion, 'randomSeed' | 'administratorPassword'>;
+}
+/** Takes the drive with its first settings out of a guest that stands still. */
+export interface DropSeedStep extends Step {
+  kind: 'drop-seed';
+  guest: GuestRef;
+  path: string;
+}
+/** Carries what makes a guest itself from its old disk into those that take its place. */
+export interface CarryInsideStep extends Step {
+  kind: 'carry-inside';
+  guest: GuestRef;
+  from: { disk: { target: string; path: string; format: string }; root: NonNullable<GuestInside['root']> };
+  /** Its new disks. */
+  disks: { target: string; path: string; format: string }[];
+  patterns: string[];
+  /** A guest is reset because it is broken: what can't be carried over any more is said, and is no failure. */
+  mayFail: boolean;
+}
+/** Changes files in a disk of a guest that stands still. */
+export interface EditInsideStep extends Step {
+  kind: 'edit-inside';
+  disk: { target: string; path: string; format: string };
+  root: NonNullable<GuestInside['root']>;
+  edits: InsideEdit[];
 }
 export interface StartStep extends Step {
   kind: 'start';
@@ -351,6 +426,8 @@ export interface StartStep extends Step {
   ours: boolean;
   /** Seconds to wait for the agent; undefined: don't. */
   agentSeconds?: number;
+  /** Nothing attests it: that its drive has been read is noted once it was started. */
+  notes?: Awaiting;
 }
 export interface StopStep extends Step {
   kind: 'stop';
@@ -465,7 +542,11 @@ export type LibvirtStep =
   | MemoryPointStep
   | RejoinStep
   | ResumeMemoryStep
-  | TakeIdentityStep
+  | AttestStep
+  | WriteSeedStep
+  | DropSeedStep
+  | EditInsideStep
+  | CarryInsideStep
   | OverlayStep
   | CopyFileStep
   | CopyTpmStep

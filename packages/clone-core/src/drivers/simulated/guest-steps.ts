@@ -2,6 +2,8 @@
 import type { GuestRef, StepHandler } from '../../driver.ts';
 import { OffshootError } from '../../errors.ts';
 import type { Clock } from './clock.ts';
+import type { IdentityOutcome } from '../../identity/contract.ts';
+import { attestedOf } from './identity.ts';
 import type { Speed } from './own-files.ts';
 import { digestOf, freeBytes, type SimulatedGuest, type SimulatedHost, type SimulatedState } from './host.ts';
 import type { DefineStep, StartStep, StopStep, UndefineStep, WaitAgentStep } from './step-types.ts';
@@ -35,8 +37,10 @@ function add(state: SimulatedState, guest: SimulatedGuest): void {
 
 export function defineHandler(host: SimulatedHost, speed: Speed, clock: Clock): StepHandler<DefineStep> {
   return {
-    async *run(step, { signal }) {
+    async *run(step, context) {
+      const { signal } = context;
       await clock.sleep(speed.latencyMs, signal);
+      if (step.identity) context.result({ identity: step.identity });
       await host.change((state) => add(state, { ...step.guest, owner: step.owner }));
       yield {};
     },
@@ -117,6 +121,7 @@ export function waitAgentHandler(
             (state) => (find(state, step.guest).address ??= nextAddress(state)),
           );
           context.result({ agentMs: boot, address });
+          if (step.identity) context.result({ identity: attest(step.identity, clock.now(), address) });
           return;
         }
         const waitedMs = clock.now() - since;
@@ -133,6 +138,13 @@ export function waitAgentHandler(
     },
     undo: () => Promise.resolve(undefined),
   };
+}
+
+function attest(outcome: IdentityOutcome, now: number, address: string): IdentityOutcome {
+  if (outcome.policy === 'off') return outcome;
+  const at = new Date(now);
+  const attested = attestedOf(outcome, at, address);
+  return { ...outcome, attested, verdict: 'attested', linkUpAt: at.toISOString() };
 }
 
 export function stopHandler(host: SimulatedHost, speed: Speed, clock: Clock): StepHandler<StopStep> {

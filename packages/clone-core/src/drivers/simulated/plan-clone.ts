@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { IdSource, OperationRequest } from '../../driver.ts';
 import { OffshootError } from '../../errors.ts';
 import type { SimulatedFacts } from './facts.ts';
+import { planIdentity } from './identity.ts';
 import type { Speed } from './own-files.ts';
 import { OVERLAY_BYTES, type SimulatedGuest } from './host.ts';
 import {
@@ -144,7 +145,8 @@ export function planClone(
         ),
       );
   const ref = { uuid: guest.uuid, name };
-  steps.push({ kind: 'define', title: `Define ${name}`, guest });
+  const identity = planIdentity(guest, request.index, options.identity, ids);
+  steps.push({ kind: 'define', title: `Define ${name}`, guest, identity: identity.outcome });
   if (options.start) steps.push({ kind: 'start', title: `Start ${name}`, guest: ref });
   const waits = options.start && options.waitForAgent;
   if (waits)
@@ -153,12 +155,14 @@ export function planClone(
       title: 'Wait for the guest agent',
       guest: ref,
       timeoutSeconds: options.agentTimeoutSeconds,
+      identity: identity.outcome,
     });
   return {
     summary: `${linked ? 'Linked' : 'Full'} clone ${name} of ${source.name} (simulated)`,
     strategy: linked ? 'overlay' : 'simulated copy',
     consistency: linked ? 'exact' : consistencyOf(source),
     estimates: estimate(speed, linked ? 0 : storeBytes, storeBytes, steps.length, waits),
+    notes: identity.notes,
     steps,
     creates: [...createdFiles(steps), { type: 'guest', name }],
     guest: {

@@ -1,6 +1,7 @@
 /** The steps a plan of the simulated driver consists of. Pure JSON. */
 import type { Verification, VerifyDepth } from '../../contract.ts';
 import type { GuestRef, Step } from '../../driver.ts';
+import type { IdentityOutcome } from '../../identity/contract.ts';
 import type { SimulatedGuest } from './host.ts';
 
 interface Of<K extends string> extends Step {
@@ -38,6 +39,8 @@ export interface ReleaseStep extends Of<'release'> {
 }
 export interface DefineStep extends Of<'define'> {
   guest: SimulatedGuest;
+  /** What the result says of its identity until it was attested. */
+  identity?: IdentityOutcome;
 }
 export interface StartStep extends Of<'start'> {
   guest: GuestRef;
@@ -45,6 +48,8 @@ export interface StartStep extends Of<'start'> {
 export interface WaitAgentStep extends Of<'wait-agent'> {
   guest: GuestRef;
   timeoutSeconds: number;
+  /** Attested when the agent answers. */
+  identity?: IdentityOutcome;
 }
 /** Makes the copied disks immutable and states their digests. */
 export interface SealStep extends Of<'seal'> {

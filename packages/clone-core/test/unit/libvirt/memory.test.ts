@@ -167,17 +167,23 @@ describe('plans', () => {
 
   it('a clone gets an image of its own: nothing in it names its source’s identity or files', () => {
     const made = planned(cloneOf(base), factsOf(warm));
-    expect(made.steps.map((step) => step.kind)).toEqual(['define', 'resume-memory', 'take-identity']);
+    expect(made.steps.map((step) => step.kind)).toEqual(['define', 'resume-memory', 'attest']);
     const resume = made.steps.find((step) => step.kind === 'resume-memory');
     expect(resume?.head.definition).not.toMatch(/52:54:00:00:00|11111111-2222|app\.qcow2|app\.sock/);
     expect(resume?.head.definition).toContain(made.guest?.uuid ?? 'none');
     expect(resume?.image).toEqual({ from: `${folder}/memory.sav`, bytes: 60e6, streamAt: 4096 });
-    const identity = made.steps.find((step) => step.kind === 'take-identity');
-    expect(identity).toMatchObject({ hostname: 'web-1', machineId: expect.stringMatching(/^[0-9a-f]{32}$/) });
-    expect(identity?.nics.map(({ was, up }) => [was, up])).toEqual([
-      ['52:54:00:00:00:01', true],
-      ['52:54:00:00:00:02', false],
+    const attest = made.steps.find((step) => step.kind === 'attest');
+    expect(attest?.awaiting.outcome).toMatchObject({
+      way: 'agent',
+      policy: 'strict',
+      decided: { hostname: 'web-1', machineId: expect.stringMatching(/^[0-9a-f]{32}$/) },
+    });
+    expect(attest?.awaiting.take?.nics.map(({ was }) => was)).toEqual([
+      '52:54:00:00:00:01',
+      '52:54:00:00:00:02',
     ]);
+    // The second was down in its source, and stays so.
+    expect(attest?.awaiting.links).toEqual(made.guest?.macs.slice(0, 1));
     const mark = made.guest?.uuid.slice(0, 8) ?? 'none';
     for (const { type, name } of made.creates) if (type !== 'guest') expect(name).toContain(mark);
     expect(made.removes).toEqual([resume?.to]); // gone once it runs: not the clone's to own

@@ -7,8 +7,10 @@ import type { Virsh } from '../virsh.ts';
 
 export function defineStep(virsh: Virsh, definitions: Definitions): StepHandler<DefineStep> {
   return {
-    async *run(step, { signal }) {
+    async *run(step, context) {
+      const { signal } = context;
       yield { note: 'handing the definition to libvirt' };
+      if (step.identity) context.result({ identity: step.identity });
       try {
         await virsh.define(step.xml, step.scratch, signal);
       } catch (thrown) {

@@ -2,6 +2,7 @@
 import type { StepHandler } from '../../../driver.ts';
 import { OffshootError } from '../../../errors.ts';
 import { addressOf, agentAnswers } from '../agent.ts';
+import { holdOn, type HoldParts } from '../holding.ts';
 import type { StartStep, StopStep } from '../types.ts';
 import type { Virsh } from '../virsh.ts';
 import { pause } from './reporting.ts';
@@ -11,7 +12,8 @@ const ASK_MS = 250;
 /** A guest that boots ignores the power button: it is pressed again, milliseconds. */
 const PRESS_AGAIN_MS = 10_000;
 
-export function startStep(virsh: Virsh): StepHandler<StartStep> {
+export function startStep(reader: HoldParts): StepHandler<StartStep> {
+  const { virsh } = reader;
   return {
     async *run(step, context) {
       const { signal } = context;
@@ -21,6 +23,7 @@ export function startStep(virsh: Virsh): StepHandler<StartStep> {
       const state = await virsh.state(uuid, signal);
       if (state === 'paused') await virsh.run(['resume', '--domain', uuid], { signal });
       else if (state !== 'running') await start(virsh, uuid, signal);
+      if (step.notes) await holdOn(reader, step.guest, { ...step.notes, started: true }, signal);
       if (step.agentSeconds === undefined) return;
       let nextLook = began;
       while (!(await agentAnswers(virsh, uuid, signal))) {

@@ -1,7 +1,9 @@
 /** Step: makes copied disks an immutable base, named by its content. */
 import type { BaseDisk, CapturedBase } from '../../../contract.ts';
+import { lookInside } from '../../../disks/inside/look.ts';
 import type { Progress, StepContext, StepHandler } from '../../../driver.ts';
 import { OffshootError } from '../../../errors.ts';
+import type { GuestInside } from '../../../identity/contract.ts';
 import type { Shell } from '../../../shell/shell.ts';
 import { refuseUsed, type Reader } from '../inspect.ts';
 import { readHead } from '../save-image.ts';
@@ -21,8 +23,10 @@ export function sealStep(
         report({ doneBytes: 0, totalBytes: step.bytes });
         const manifest = (await findSealed(shell, step)) ?? (await seal(shell, step, context, report));
         const allocated = manifest.disks.reduce((sum, disk) => sum + disk.allocatedBytes, 0);
+        const base = await baseOf(shell, manifest, step.definition, context.signal);
+        const inside = await look(reader, base, context);
         context.result({
-          base: await baseOf(shell, manifest, step.definition, context.signal),
+          base: { ...base, ...(inside ? { inside } : {}) },
           storedBytes: allocated + (manifest.memory?.bytes ?? 0),
         });
         report({ doneBytes: step.bytes, totalBytes: step.bytes });
@@ -66,6 +70,22 @@ export async function removeSealed(
 
 const folderFor = (step: Pick<SealStep, 'into'>, digest: string): string =>
   `${step.into}/${digest.slice(0, 12)}`;
+/** Undefined when it can't be looked into now: that takes nothing from what was sealed. */
+async function look(
+  { shell, store }: Pick<Reader, 'shell' | 'store'>,
+  base: CapturedBase,
+  context: StepContext,
+): Promise<GuestInside | undefined> {
+  const { signal } = context;
+  try {
+    return await lookInside(shell, base.disks, { store, signal });
+  } catch (thrown) {
+    if (signal.aborted || !(thrown instanceof OffshootError) || thrown.code === 'host-unreachable')
+      throw thrown;
+    context.log(`Its disks were not looked into: ${thrown.publicMessage}`);
+    return undefined;
+  }
+}
 
 async function baseOf(
   shell: Shell,

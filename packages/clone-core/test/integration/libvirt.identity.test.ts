@@ -1,0 +1,244 @@
+/** Clones become themselves before their network is connected: real guests, watched on the host's bridge. */
+import { copyFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { CapturedBase, GuestRef, OperationRequest, Plan } from '../../src/driver.ts';
+import {
+  identityOptionsSchema,
+  type IdentityOptions,
+  type IdentityOutcome,
+} from '../../src/identity/contract.ts';
+import { cdImage } from '../../src/disks/iso9660.ts';
+import { baseOf } from '../conformance/cases/base.ts';
+import { until } from '../conformance/until.ts';
+import { finish, options, ownedBy, planOf } from '../conformance/workbench.ts';
+import { labNetwork, type LabNetwork } from './libvirt.network.ts';
+import {
+  defineGuest,
+  exists,
+  inGuest,
+  makeLab,
+  sampleImage,
+  startGuest,
+  virsh,
+  type Lab,
+} from './libvirt.lab.ts';
+
+let lab: Lab;
+let network: LabNetwork;
+let source: GuestRef;
+let sourceMac: string;
+let base: CapturedBase;
+const run = process.pid.toString(36);
+const named = (name: string): string => `i${run}-${name}`;
+const shell = (name: string, line: string): Promise<string> => inGuest(name, '/bin/sh', '-c', line);
+const identity = (part: Partial<IdentityOptions> = {}): IdentityOptions => ({
+  ...identityOptionsSchema.parse({}),
+  deadlineSeconds: 60,
+  ...part,
+});
+
+const request = (
+  from: CapturedBase | GuestRef,
+  mode: 'full' | 'linked' | 'memory',
+  name: string,
+  part: { start?: boolean; identity?: Partial<IdentityOptions> } = {},
+): OperationRequest => ({
+  kind: 'clone',
+  source: 'digest' in from ? { type: 'base', label: 'a base', base: from } : { type: 'guest', guest: from },
+  mode,
+  name: named(name),
+  options: { ...options({ start: part.start ?? true }), identity: identity(part.identity) },
+  index: 0,
+});
+
+const guestOf = (plan: Plan): GuestRef => ({ uuid: plan.guest?.uuid ?? '', name: plan.guest?.name ?? '' });
+const inactive = (name: string): Promise<string> => virsh('dumpxml', '--inactive', name);
+
+async function make(
+  asked: OperationRequest,
+  seed: string,
+): Promise<{ plan: Plan; identity: IdentityOutcome }> {
+  const driver = lab.driver();
+  const plan = await planOf(driver, asked, seed);
+  const { result } = await finish(driver, plan);
+  if (!result.identity) throw new Error('the result says nothing of its identity');
+  return { plan, identity: result.identity };
+}
+/** Starts it through the driver, as the portal does. */
+async function start(guest: GuestRef): Promise<IdentityOutcome | undefined> {
+  const driver = lab.driver();
+  const asked = { kind: 'start', guest, waitForAgent: false, agentTimeoutSeconds: 60 } as const;
+  const plan = await planOf(driver, asked, guest.uuid);
+  return (await finish(driver, plan)).result.identity;
+}
+async function remove(plan: Plan): Promise<void> {
+  const driver = lab.driver();
+  const guest = guestOf(plan);
+  await finish(driver, await planOf(driver, { kind: 'delete', guest, owned: ownedBy(plan) }, guest.uuid));
+}
+
+beforeAll(async () => {
+  lab = await makeLab();
+  network = await labNetwork(lab, run);
+  const disk = join(lab.root, 'source.qcow2');
+  await copyFile(await sampleImage(), disk);
+  const guest = await defineGuest(lab, {
+    name: named('source'),
+    network: network.name,
+    disks: [{ target: 'vda', path: disk, format: 'qcow2' }],
+  });
+  source = { uuid: guest.uuid, name: guest.name };
+  await startGuest(source.name);
+  sourceMac = guest.macs[0] ?? '';
+}, 120_000);
+afterAll(async () => {
+  await lab.destroy();
+  await network.destroy();
+});
+
+it('clones of a running guest are themselves before their network is connected', async () => {
+  const driver = lab.driver();
+  const capture = await finish(
+    driver,
+    await planOf(driver, { kind: 'capture', guest: source, label: 'point', memory: true }, 'point'),
+  );
+  base = baseOf(capture.result);
+  expect(base.inside).toMatchObject({ kind: 'linux', seedReader: 'nocloud-subset', agent: true });
+  // From now on a frame with the source's address is one of a clone that still takes itself for it.
+  await virsh('domif-setlink', source.name, sourceMac, 'down');
+  const frames = await network.watch();
+  const made: { plan: Plan; identity: IdentityOutcome }[] = [];
+  for (const mode of ['full', 'linked', 'memory'] as const)
+    made.push(
+      await make(
+        request(mode === 'full' ? source : base, mode, mode, { identity: { policy: 'strict' } }),
+        mode,
+      ),
+    );
+  for (const { identity: outcome } of made)
+    expect(outcome).toMatchObject({
+      verdict: 'attested',
+      policy: 'strict',
+      problems: [],
+      linkUpAt: expect.any(String),
+    });
+  const attested = await driver.attest?.(source, new AbortController().signal);
+  const everyone = [...made.map((one) => one.identity.attested), attested];
+  for (const field of ['hostname', 'machineId', 'macs', 'sshHostKeys', 'bootId'] as const) {
+    if (field === 'bootId') continue;
+    const values = everyone.map((one) => JSON.stringify(one?.[field]));
+    expect(new Set(values).size, field).toBe(values.length);
+  }
+  for (const { plan } of made)
+    await until(async () => network.hasLease(plan.guest?.macs[0] ?? ''), 'its address', 30_000);
+  const seen = await frames.stop();
+  for (const { plan, identity: outcome } of made) {
+    const own = seen.filter((frame) => frame.from === plan.guest?.macs[0]);
+    expect(own.length, 'frames of its own').toBeGreaterThan(0);
+    // QEMU itself announces the MAC of a card whose memory it has read, with the clone's own and nothing of its guest in it.
+    const announced = (text: string): boolean => outcome.way === 'agent' && text.includes('Reverse ARP');
+    const early = own.filter(
+      (frame) => frame.at < Date.parse(outcome.linkUpAt ?? '') && !announced(frame.text),
+    );
+    expect(
+      early.map((frame) => frame.text),
+      `${guestOf(plan).name} before ${outcome.linkUpAt ?? ''}`,
+    ).toEqual([]);
+    expect(Date.parse(outcome.attested?.at ?? '')).toBeLessThanOrEqual(Date.parse(outcome.linkUpAt ?? ''));
+    // Its definition is as its source's again.
+    const xml = await inactive(guestOf(plan).name);
+    expect(xml).not.toMatch(/offshoot:identity|first-settings|<link |virtio-scsi/);
+    expect(await exists(ownedBy(plan).find((path) => path.endsWith('.iso')) ?? '/nowhere')).toBe(false);
+  }
+  expect(seen.filter((frame) => frame.from === network.macOf(attested))).toEqual([]);
+  expect(seen.filter((frame) => frame.text.includes('"sample"'))).toEqual([]);
+  for (const { plan } of made) await remove(plan);
+});
+
+it('a clone that is started later is cut until then, whoever starts it', async () => {
+  const { plan, identity: made } = await make(request(base, 'linked', 'later', { start: false }), 'later');
+  const guest = guestOf(plan);
+  expect(made).toMatchObject({ way: 'seed', policy: 'strict', verdict: 'unasked' });
+  expect(await inactive(guest.name)).toContain("<link state='down'/>");
+  const frames = await network.watch();
+  await startGuest(guest.name); // by virsh, not by us
+  expect(await shell(guest.name, 'cat /sys/class/net/eth0/carrier')).toBe('0\n');
+  const began = Date.now();
+  const outcome = await start(guest);
+  expect(outcome).toMatchObject({ verdict: 'attested', attested: { hostname: guest.name } });
+  await until(async () => network.hasLease(plan.guest?.macs[0] ?? ''), 'its address', 30_000);
+  const seen = (await frames.stop()).filter((frame) => frame.from === plan.guest?.macs[0]);
+  expect(Math.min(...seen.map((frame) => frame.at))).toBeGreaterThan(began);
+  expect(await inactive(guest.name)).not.toMatch(/offshoot:identity|first-settings|<link /);
+
+  // It stays itself without its drive.
+  const before = await shell(guest.name, 'hostname; cat /etc/machine-id');
+  await virsh('destroy', guest.name);
+  expect(await start(guest), 'nothing to attest any more').toBeUndefined();
+  await until(async () => network.hasLease(plan.guest?.macs[0] ?? ''), 'its address again', 30_000);
+  await startedAgain(guest.name);
+  expect(await shell(guest.name, 'hostname; cat /etc/machine-id')).toBe(before);
+  await remove(plan);
+});
+
+const startedAgain = (name: string): Promise<void> =>
+  until(
+    async () =>
+      (await lab.driver().attest?.({ uuid: name, name }, new AbortController().signal)) !== undefined,
+    `the agent of ${name}`,
+    60_000,
+  );
+
+it('no proof by the deadline: strict keeps it, cut; a later start attests it', async () => {
+  const frames = await network.watch();
+  const asked = request(base, 'linked', 'slow', { identity: { deadlineSeconds: 1 } });
+  const { plan, identity: first } = await make(asked, 'slow');
+  const guest = guestOf(plan);
+  expect(first).toMatchObject({ verdict: 'silent', problems: [expect.any(String)] });
+  expect(first.linkUpAt).toBeUndefined();
+  expect(await virsh('domstate', guest.name), 'kept for people to look at').toBe('running');
+  await startedAgain(guest.name);
+  expect(await virsh('domif-getlink', guest.name, plan.guest?.macs[0] ?? '')).toContain('down');
+  expect((await frames.stop()).filter((frame) => frame.from === plan.guest?.macs[0])).toEqual([]);
+  const second = await start(guest);
+  expect(second).toMatchObject({ verdict: 'attested', linkUpAt: expect.any(String) });
+  await remove(plan);
+});
+
+it('no agent at all: warn connects it at the deadline and says so', async () => {
+  const mute = {
+    ...base,
+    definition: base.definition.replace(/<channel type='unix'>[\s\S]*?<\/channel>/, ''),
+  };
+  const asked = request(mute, 'linked', 'mute', { identity: { policy: 'warn', deadlineSeconds: 3 } });
+  const { plan, identity: outcome } = await make(asked, 'mute');
+  expect(outcome).toMatchObject({ verdict: 'silent', policy: 'warn', linkUpAt: expect.any(String) });
+  expect(await virsh('domif-getlink', guestOf(plan).name, plan.guest?.macs[0] ?? '')).toContain('up');
+  await remove(plan);
+});
+
+it('a guest that says it is someone else stays cut', async () => {
+  const { plan } = await make(
+    request(base, 'linked', 'liar', { start: false, identity: { deadlineSeconds: 20 } }),
+    'liar',
+  );
+  const drive = ownedBy(plan).find((path) => path.endsWith('.iso')) ?? '';
+  const meta = 'instance-id: other\nlocal-hostname: sample\n';
+  await writeFile(
+    drive,
+    cdImage(
+      'cidata',
+      [
+        { name: 'meta-data', content: meta },
+        { name: 'user-data', content: '' },
+      ],
+      new Date(),
+    ),
+  );
+  const outcome = await start(guestOf(plan));
+  expect(outcome).toMatchObject({ verdict: 'mismatch', attested: { hostname: 'sample' } });
+  expect(outcome?.problems.join(' ')).toContain('Its host name is sample');
+  expect(await virsh('domif-getlink', guestOf(plan).name, plan.guest?.macs[0] ?? '')).toContain('down');
+  await remove(plan);
+});
