@@ -53,6 +53,8 @@ export const testPackages = [
   'btrfs-progs',
   'lvm2',
   'git',
+  'mmdebstrap',
+  'tcpdump',
 ];
 /** What the fleet lab needs besides. */
 export const labPackages = ['openssh-server', 'openssh-client'];
