@@ -14,11 +14,11 @@ test('from sign-in to a guest that answers its agent', async ({ page }) => {
   const name = newName('agent');
   await fillClone(page, { source: 'sample', kind: 'Linked', name });
   await expect(preview(page)).toContainText(`Linked clone ${name} of sample v1`);
-  await expect(preview(page)).toContainText('Start and wait for its agent');
+  await expect(preview(page)).toContainText('See that it is itself, then connect its network');
   await cloneButton(page).click();
 
   await expect(page.getByRole('heading', { level: 1, name: `Clone ${name}` })).toBeVisible();
-  await expect(steps(page).filter({ hasText: 'Start and wait for its agent' })).toContainText('Running');
+  await expect(steps(page).filter({ hasText: 'See that it is itself, then connect its network' })).toContainText('Running');
   await expect(steps(page).filter({ hasText: `Define ${name}` })).toContainText('Done');
   await expect(page.getByText(`${name} is running`)).toBeVisible({ timeout: 45_000 });
   await expect(page.getByText(/Its agent answered .+ after the start/)).toBeVisible();
