@@ -18,7 +18,9 @@ test('from sign-in to a guest that answers its agent', async ({ page }) => {
   await cloneButton(page).click();
 
   await expect(page.getByRole('heading', { level: 1, name: `Clone ${name}` })).toBeVisible();
-  await expect(steps(page).filter({ hasText: 'See that it is itself, then connect its network' })).toContainText('Running');
+  await expect(
+    steps(page).filter({ hasText: 'See that it is itself, then connect its network' }),
+  ).toContainText('Running');
   await expect(steps(page).filter({ hasText: `Define ${name}` })).toContainText('Done');
   await expect(page.getByText(`${name} is running`)).toBeVisible({ timeout: 45_000 });
   await expect(page.getByText(/Its agent answered .+ after the start/)).toBeVisible();
