@@ -75,7 +75,9 @@ it('a running clone is switched off, reset and started again, the same guest', a
   );
   expect(await inGuest(guest.name, '/bin/sh', '-c', 'ls /root/mine 2>&1 || true')).toMatch(/No such file/);
   expect(await definition()).toBe(before);
-  expect(await attempt('ls', `${lab.store}/disks/${guest.name}-${guest.uuid.slice(0, 8)}`)).toBe('vda.qcow2');
+  expect(await attempt('ls', `${lab.store}/disks/${guest.name}-${guest.uuid.slice(0, 8)}`)).toBe(
+    'first-settings.iso\nvda.qcow2',
+  );
 });
 
 it('cut after any step and undone: it runs on the disk that it had', async () => {
@@ -84,6 +86,7 @@ it('cut after any step and undone: it runs on the disk that it had', async () =>
   expect(plan.steps.map((step) => step.kind)).toEqual([
     'stop',
     'create-overlays',
+    'carry-inside',
     'swap-files',
     'start',
     'discard-kept',

@@ -87,7 +87,7 @@ async function inLayer(
       const layer = `${scratch}/${disk.target}.qcow2`;
       await shell.run(['sh', '-c', DECIDE, 'sh', layer, decidedLayer(disk), scratch], { signal });
       await commit(shell, disk, signal);
-    }
+    } else await clearInside(shell, disk);
     log?.(
       `${changed.length} paths changed in ${disk.path}, ${Math.round(performance.now() - begun)} ms: ${changed.join(', ')}`,
     );

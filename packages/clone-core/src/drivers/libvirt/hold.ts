@@ -117,14 +117,15 @@ function addDrive(root: Element, devices: Element, { path, windows }: SeedDrive)
   const boot = childrenOf(devices, 'disk').find((disk) => (attribute(disk, 'device') ?? 'disk') === 'disk');
   const bus = busFor(attribute(child(boot, 'target'), 'bus') ?? 'virtio', machine, windows);
   const target = freeTarget(devices, bus === 'ide' ? 'hd' : 'sd');
-  if (bus === 'scsi' && !childrenOf(devices, 'controller').some((each) => attribute(each, 'type') === 'scsi'))
-    addController(devices, machine);
+  const controller = bus === 'scsi' ? addController(devices, machine) : undefined;
   const disk = append(devices, 'disk', { type: 'file', device: 'cdrom' });
   append(disk, 'driver', { name: 'qemu', type: 'raw' });
   append(disk, 'source', { file: path });
   append(disk, 'target', { dev: target, bus });
   append(disk, 'readonly');
   append(disk, 'alias', { name: DRIVE_ALIAS });
+  if (controller !== undefined)
+    append(disk, 'address', { type: 'drive', controller, bus: '0', target: '0', unit: '0' });
 }
 
 /** A bus that the guest has a driver for: it boots from that kind, or has it built in. */
@@ -148,20 +149,22 @@ function freeTarget(devices: Element, prefix: string): string {
 }
 
 /**
- * On the root bus where that is PCI, so that libvirt adds no port for it that would stay in the definition: a PCIe
+ * A controller of its own, whatever others the guest has: it may have no driver for those. Resolves to its index. On the root bus where that is PCI, so that libvirt adds no port for it that would stay in the definition: a PCIe
  * machine takes devices there (docs/pcie.txt of QEMU).
  */
-function addController(devices: Element, machine: string): void {
-  const controller = append(devices, 'controller', { type: 'scsi', index: '0', model: 'virtio-scsi' });
+function addController(devices: Element, machine: string): string {
+  const others = childrenOf(devices, 'controller').filter((each) => attribute(each, 'type') === 'scsi');
+  const index = String(Math.max(-1, ...others.map((each) => Number(attribute(each, 'index')))) + 1);
+  const controller = append(devices, 'controller', { type: 'scsi', index, model: 'virtio-scsi' });
   append(controller, 'alias', { name: CONTROLLER_ALIAS });
-  if (!machine.includes('q35')) return;
+  if (!machine.includes('q35')) return index;
   const taken = new Set(
     [...devices.getElementsByTagName('address')]
       .filter((address) => attribute(address, 'type') === 'pci' && Number(attribute(address, 'bus')) === 0)
       .map((address) => Number(attribute(address, 'slot'))),
   );
   const slot = Array.from({ length: 12 }, (_, index) => 0x1a - index).find((each) => !taken.has(each));
-  if (slot === undefined) return;
+  if (slot === undefined) return index;
   append(controller, 'address', {
     type: 'pci',
     domain: '0x0000',
@@ -169,4 +172,5 @@ function addController(devices: Element, machine: string): void {
     slot: `0x${slot.toString(16).padStart(2, '0')}`,
     function: '0x0',
   });
+  return index;
 }
