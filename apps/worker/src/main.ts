@@ -35,10 +35,11 @@ if (config) {
       log.info('worker ready');
       process.send?.({ ready: true });
     });
-    process.disconnect?.();
   } catch (error) {
     const shown = toOffshootError(error);
     log.fatal({ err: shown, context: shown.context }, shown.publicMessage);
     process.exitCode = 1;
   }
+  // A queue that could not say goodbye to its Redis would try for ever.
+  process.exit();
 }

@@ -26,7 +26,7 @@ const RECONCILE_MS = 2000;
 /** Bases are collected when their last child goes; this finds what that missed, milliseconds. */
 const COLLECT_MS = 60_000;
 const PREVIEWS_AT_ONCE = 4;
-/** How long a stop waits for running steps to let go, milliseconds. */
+/** How long a stop waits for running steps to let go, and then for connections to close, milliseconds. */
 const STOP_PATIENCE_MS = 5000;
 
 /** Serves the host until `stop` aborts, then gives work back and closes. Resolves when all is closed. */
@@ -139,10 +139,16 @@ export async function runWorker(
   } finally {
     stopping.abort();
     await duty.ended;
-    await host.peers?.close();
-    await queues.close();
-    await host.shell.close();
-    await db.close();
+    const close = async (): Promise<void> => {
+      await host.peers?.close();
+      await queues.close();
+      await host.shell.close();
+      await db.close();
+    };
+    // All that matters is written: a Redis that restarts at this moment must not keep a worker from going.
+    const waited = new AbortController();
+    await Promise.race([close(), sleep(STOP_PATIENCE_MS, undefined, { signal: waited.signal })]);
+    waited.abort();
   }
 }
 

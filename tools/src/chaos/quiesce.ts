@@ -1,6 +1,6 @@
 /** After a round: everything is up again, a worker serves, and every operation comes to its end. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { UndoReport } from '@offshoot/clone-core/contract';
+import type { GuestSnapshot, UndoReport } from '@offshoot/clone-core/contract';
 import { askDelete } from './guest-actions.ts';
 import type { Asked } from './asking.ts';
 import { domains } from './host.ts';
@@ -72,6 +72,12 @@ const states: Readonly<Record<string, string>> = {
   paused: 'paused',
 };
 
+const namesOf = (snapshots: unknown): string =>
+  ((snapshots as GuestSnapshot[] | null) ?? [])
+    .map(({ name }) => name)
+    .toSorted()
+    .join(', ');
+
 async function inventoryDifferences(world: World): Promise<string[]> {
   const [host, rows] = await Promise.all([
     domains(world.services.libvirtUri),
@@ -85,6 +91,10 @@ async function inventoryDifferences(world: World): Promise<string[]> {
     else if (row.state !== states[domain.state] || row.name !== domain.name)
       found.push(
         `${domain.name} is ${domain.state} on the host, the inventory says ${row.name} ${row.state}`,
+      );
+    else if (namesOf(row.snapshots) !== domain.snapshots.toSorted().join(', '))
+      found.push(
+        `${domain.name} has the snapshots ${domain.snapshots.join(', ') || 'none'}, the inventory says ${namesOf(row.snapshots) || 'none'}`,
       );
   }
   for (const row of rows)

@@ -146,6 +146,24 @@ it('TERM gives work back: the operation stays running, its worker is gone, the n
   await expectTidy();
 });
 
+it.each(['frozen', 'gone', 'restarting'] as const)(
+  'TERM while Redis is %s: the worker goes all the same, and says so',
+  async (redis) => {
+    rig = await openSimulatedRig(server.url, fast);
+    const worker = await rig.worker();
+    if (redis === 'frozen') rig.redis.freeze();
+    else await rig.redis.stopServer();
+    const [code] = await Promise.all([
+      worker.stop(),
+      redis === 'restarting' ? rig.redis.startServer() : undefined,
+    ]);
+    expect(code).toBe(0);
+    expect(await rig.db.prisma.host.findUnique({ where: { id: 'h1' } })).toMatchObject({
+      problem: 'Its worker was stopped.',
+    });
+  },
+);
+
 it('a second worker of the same host waits as its standby, and takes over when the first is gone', async () => {
   rig = await openSimulatedRig(server.url, fast);
   const first = await rig.worker();

@@ -12,6 +12,8 @@ export interface TestRedis {
   /** Ends the server (its data is lost) and starts another on the same socket. */
   restart(): Promise<void>;
   stopServer(): Promise<void>;
+  /** STOP: connections stay, and nothing is answered any more. */
+  freeze(): void;
   startServer(): Promise<void>;
   close(): Promise<void>;
 }
@@ -48,6 +50,7 @@ export async function startRedis(): Promise<TestRedis> {
     if (!ended || ended.exitCode !== null) return;
     const gone = new Promise((resolve) => ended.once('exit', resolve));
     ended.kill('SIGTERM');
+    ended.kill('SIGCONT');
     await gone;
   };
   await startServer();
@@ -55,6 +58,7 @@ export async function startRedis(): Promise<TestRedis> {
     url: `unix://${socket}`,
     startServer,
     stopServer,
+    freeze: () => void server?.kill('SIGSTOP'),
     async flushAll() {
       const redis = new Redis(socket);
       await redis.flushall();
