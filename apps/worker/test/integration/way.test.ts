@@ -238,13 +238,14 @@ describe('failures', () => {
       rig.hostEnv({
         faults: [
           { step: 'define', type: 'fail', nth: 1 },
-          {
+          // Each time that it is tried.
+          ...[1, 2, 3].map((nth) => ({
             step: 'copy',
-            on: 'undo',
-            type: 'fail',
-            nth: 1,
-            error: { code: 'permission', message: 'The disk can’t be deleted.' },
-          },
+            on: 'undo' as const,
+            type: 'fail' as const,
+            nth,
+            error: { code: 'permission' as const, message: 'The disk can’t be deleted.' },
+          })),
         ],
       }),
     );
