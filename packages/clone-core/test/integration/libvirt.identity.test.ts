@@ -242,3 +242,46 @@ it('a guest that says it is someone else stays cut', async () => {
   expect(await virsh('domif-getlink', guestOf(plan).name, plan.guest?.macs[0] ?? '')).toContain('down');
   await remove(plan);
 });
+
+it('after a refresh it is itself still, with the SSH host keys that clients know', async () => {
+  await virsh('domif-setlink', source.name, sourceMac, 'down');
+  const driver = lab.driver();
+  const asked = request(source, 'full', 'fresh');
+  if (asked.kind !== 'clone') throw new Error('no clone');
+  const refreshable = { ...asked, options: { ...asked.options, refreshable: true } };
+  const { plan, identity: made } = await make(refreshable, 'fresh');
+  const guest = guestOf(plan);
+  expect(made).toMatchObject({ verdict: 'attested', attested: { hostname: guest.name } });
+  expect(made.attested?.sshHostKeys).toHaveLength(1);
+  await shell(guest.name, 'sync');
+  await virsh('destroy', guest.name);
+
+  await shell(source.name, 'echo new > /root/from-source; sync');
+  const refresh = await planOf(
+    driver,
+    {
+      kind: 'refresh',
+      guest,
+      source,
+      owned: ownedBy(plan),
+      ...(plan.generations ? { generations: plan.generations } : {}),
+      options: { ownChanges: 'discard', keepPrevious: 1 },
+    },
+    'refresh',
+  );
+  expect(refresh.notes.map(({ text }) => text).join(' ')).toContain('it keeps its own identity');
+  await finish(driver, refresh);
+  await startGuest(guest.name);
+  expect(await shell(guest.name, 'cat /root/from-source')).toBe('new\n');
+  const now = await driver.attest?.(guest, new AbortController().signal);
+  const { hostname, machineId, macs, sshHostKeys } = made.attested ?? {};
+  expect(now).toMatchObject({ hostname, machineId, macs, sshHostKeys });
+  const gone: OperationRequest = {
+    kind: 'delete',
+    guest,
+    owned: [...ownedBy(plan), ...ownedBy(refresh)],
+    source,
+    ...(refresh.generations ? { generations: refresh.generations } : {}),
+  };
+  await finish(driver, await planOf(driver, gone, guest.uuid));
+});
