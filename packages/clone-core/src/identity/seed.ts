@@ -136,11 +136,12 @@ function cloudConfig(question: SeedQuestion): CloudConfig {
         ...agentWords(question.resets ?? [], decided),
       ],
     ],
-    ...(late.length === 0
-      ? {}
-      : {
-          // Not cloud-init's own packages and scripts: those run whether or not there is a network yet.
-          write_files: [
+    write_files: [
+      { path: DATASOURCES, permissions: '0644', content: datasources },
+      // Not cloud-init's own packages and scripts: those run whether or not there is a network yet.
+      ...(late.length === 0
+        ? []
+        : [
             { path: SCRIPT, permissions: '0755', encoding: 'b64', content: base64(firstBootScript) },
             ...late.map((file) => ({
               path: file.path,
@@ -148,12 +149,22 @@ function cloudConfig(question: SeedQuestion): CloudConfig {
               encoding: 'b64',
               content: base64(file.content),
             })),
-          ],
-          runcmd: [['sh', SCRIPT, 'later']],
-        }),
+          ]),
+    ],
+    ...(late.length === 0 ? {} : { runcmd: [['sh', SCRIPT, 'later']] }),
   };
   return options.userData === undefined ? ours : mergeConfig(ours, readUserData(options.userData));
 }
+
+/** Sorted behind the others, so that it holds. */
+const DATASOURCES = '/etc/cloud/cloud.cfg.d/zz-offshoot.cfg';
+/**
+ * The drive is taken out once it was read. Where an image names one source, or one and None, ds-identify looks for no drive, and
+ * cloud-init takes the lack of one for a new machine: new SSH host keys at the second boot (seen with 22.4). With more than one
+ * named it looks, and stays off when none is there (tools/ds-identify of cloud-init).
+ */
+const datasources =
+  '# Written by Offshoot: cloud-init acts when there is a drive for it, and keeps this machine as it is when there is none.\ndatasource_list: [NoCloud, ConfigDrive, None]\n';
 
 const base64 = (text: string): string => Buffer.from(text).toString('base64');
 

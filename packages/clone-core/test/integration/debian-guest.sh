@@ -23,6 +23,8 @@ rm -f "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*_*
 if [ "$kind" != bare ]; then
   # As a template that was booted once and never cleaned.
   rm "$root/etc/systemd/network/80-dhcp.network"
+  # As in images made for one kind of host: cloud-init then asks for no drive, and takes the lack of one for a new machine.
+  echo 'datasource_list: [NoCloud, None]' > "$root/etc/cloud/cloud.cfg.d/95_pinned.cfg"
 fi
 echo 0123456789abcdef0123456789abcdef > "$root/etc/machine-id"
 cp "$root"/boot/vmlinuz-* "$to/vmlinuz"
