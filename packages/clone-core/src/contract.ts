@@ -363,6 +363,8 @@ export interface OperationResult {
   snapshot?: GuestSnapshot;
   /** For capture/import: where the base is and what it is. */
   base?: CapturedBase;
+  /** Files of the guest that were to go and could not be removed. */
+  left?: string[];
   /** ISO 8601: the point of the source that a refreshable clone holds now. */
   pointAt?: string;
   transfer?: TransferOutcome;

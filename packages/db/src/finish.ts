@@ -309,7 +309,12 @@ async function keepGenerations(tx: Tx, row: FinishedRow, result: OperationResult
   await tx.query(
     `UPDATE "guest" SET "generations" = $2, "ownedFiles" = ARRAY(SELECT DISTINCT f FROM unnest("ownedFiles" || $3::text[]) f
        WHERE f <> ALL($4::text[]) ORDER BY f) WHERE "id" = $1`,
-    [row.guestId, jsonOrNull(generations), filesOf(row.plan), row.plan?.removes ?? []],
+    [
+      row.guestId,
+      jsonOrNull(generations),
+      filesOf(row.plan),
+      (row.plan?.removes ?? []).filter((path) => result.left?.includes(path) !== true),
+    ],
   );
 }
 

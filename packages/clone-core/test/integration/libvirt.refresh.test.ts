@@ -5,7 +5,16 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { GuestRef } from '../../src/driver.ts';
 import { MemoryJournal } from '../conformance/journal.ts';
 import { failure } from '../conformance/until.ts';
-import { moments, perform, performUntil, planOf, undoAll, workerStopped } from '../conformance/workbench.ts';
+import {
+  finish,
+  moments,
+  perform,
+  performUntil,
+  planOf,
+  undoAll,
+  userCancelled,
+  workerStopped,
+} from '../conformance/workbench.ts';
 import {
   attempt,
   command,
@@ -221,6 +230,59 @@ describe('of a running source', () => {
       await deleted(clone);
     },
   );
+});
+
+describe('when nothing before it is kept', () => {
+  /** A clone with one state, a changed source, and the refresh that drops that state. */
+  async function dropping(name: string) {
+    const source = await makeSource(name, false);
+    const clone = await cloned(source, `of-${name}`);
+    await offline(source, 'write -q -P 0x11 1M 64k');
+    const plan = await planOf(lab.driver(), refreshOf(clone, { keepPrevious: 0 }), name);
+    const step = plan.steps.length - 1;
+    expect(plan.steps[step]).toMatchObject({ kind: 'settle', irreversible: true });
+    return { source, clone, plan, step };
+  }
+
+  it.each(['during', 'after'] as const)(
+    'a cancel %s the tidying comes too late: the state before may be gone',
+    async (moment) => {
+      const { source, clone, plan, step } = await dropping(`late-${moment}`);
+      const outcome = await performUntil(
+        lab.driver(),
+        plan,
+        { step, moment },
+        userCancelled(),
+        new MemoryJournal(),
+      );
+      expect(outcome).toMatchObject({ state: 'finished' });
+      await same(source, clone);
+      await deleted(record(clone, plan, undefined));
+    },
+  );
+
+  it('what can’t be removed stays, as the clone’s; it goes with the next refresh', async () => {
+    const { source, clone, plan } = await dropping('stuck');
+    const bottom = clone.generations?.list[0]?.disks[0]?.layer ?? '';
+    await command('chattr', '+i', bottom);
+    const { result } = await finish(lab.driver(), plan);
+    await command('chattr', '-i', bottom);
+    expect(result.left).toHaveLength(1);
+    await same(source, clone);
+    let next = record(
+      clone,
+      { ...plan, removes: plan.removes?.filter((path) => !result.left?.includes(path)) ?? [] },
+      0,
+    );
+    expect(next.owned).toEqual(expect.arrayContaining(result.left ?? ['nothing']));
+    await offline(source, 'write -q -P 0x12 2M 64k');
+    next = (await refreshed(next, { keepPrevious: 0 })).clone;
+    await same(source, next);
+    expect(next.owned.filter((path) => !path.includes('/nvram/')).toSorted()).toEqual(
+      await filesBelow(join(await diskOf(next.guest, 'vdb'), '..')),
+    );
+    await deleted(next);
+  });
 });
 
 describe('of a stopped source', () => {

@@ -5,8 +5,12 @@ import type { BaseDisk } from '@offshoot/clone-core/contract';
 import { foreign } from '../store.ts';
 import type { Snapshot } from './snapshot.ts';
 
-/** Made by the worker for itself, not by a plan. */
-const isWorkers = (path: string): boolean => /\/(accelerator\.json|\.reflink-probe[^/]*)$/.test(path);
+/**
+ * Made by the worker for itself, not by a plan. What a worker that was killed left of a look into a disk is removed by a
+ * later look, when it is old enough to be nobody's.
+ */
+const isWorkers = (path: string): boolean =>
+  /\/(accelerator\.json|\.reflink-probe[^/]*)$|\/\.inside-[0-9a-f-]{36}(\/|$)/.test(path);
 
 export interface StoreContent {
   files: string[];

@@ -118,7 +118,13 @@ function stepsOf(
         before: { path: chain[1]?.path ?? '', format: chain[1]?.format ?? 'qcow2' },
       })),
     },
-    { kind: 'settle', title: 'Tidy up what nothing stands on', actions, records: [] },
+    {
+      kind: 'settle',
+      title: 'Tidy up what nothing stands on',
+      actions,
+      records: [],
+      irreversible: true,
+    },
   ];
 }
 

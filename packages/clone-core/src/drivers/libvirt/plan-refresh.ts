@@ -107,6 +107,8 @@ export function planRefresh(request: Refresh, facts: LibvirtFacts, ids: IdSource
     steps.push({
       kind: 'settle',
       title: 'Tidy up older states',
+      // The clone has its new disks, and what it had before may be among what goes: from here on only forward.
+      ...(settled.actions.length > 0 ? { irreversible: true as const } : {}),
       actions: settled.actions,
       source: request.source,
       records: stale,

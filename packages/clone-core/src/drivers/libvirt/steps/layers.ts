@@ -3,7 +3,7 @@ import { checkpointXml, pullXml, pushXml } from '../../../disks/backup.ts';
 import { checkLayer, mergeDown, standOn, storeDifference, storedIn } from '../../../disks/layers.ts';
 import { createOverlay } from '../../../disks/overlay.ts';
 import type { Progress, StepContext, StepHandler } from '../../../driver.ts';
-import { OffshootError } from '../../../errors.ts';
+import { OffshootError, toOffshootError } from '../../../errors.ts';
 import type { Shell } from '../../../shell/shell.ts';
 import type { Definitions } from '../definitions.ts';
 import { addBitmap, adoptRecord, hasBitmap, removeRecord } from '../records.ts';
@@ -320,15 +320,28 @@ export function standOnStep(shell: Shell, virsh: Virsh): StepHandler<StandOnStep
 }
 
 /**
- * Removes what is no longer to be put back to. At every moment all other generations read the same as before, so an undo
- * of the steps before it works whatever it has done.
+ * Removes what is no longer to be put back to; at every moment all other generations read the same as before. What was
+ * to be done is done by now, and what an undo would go back to may be gone: what can't be removed stays, as the guest's.
  */
 export function settleStep(shell: Shell, virsh: Virsh): StepHandler<SettleStep> {
   return {
     async *run(step, context) {
-      for (const action of step.actions) {
+      for (const [index, action] of step.actions.entries()) {
         yield { note: action.do === 'merge' ? 'merging an old state' : 'deleting an old state' };
-        await settle(shell, action, context.signal);
+        try {
+          await settle(shell, action, context.signal);
+        } catch (thrown) {
+          const error = toOffshootError(thrown);
+          if (context.signal.aborted || error.code === 'host-unreachable') throw error;
+          // A later action may build on this one.
+          const left = step.actions
+            .slice(index)
+            .map((each) => (each.do === 'remove' ? each.path : each.layer));
+          context.log(`Files of older states stay until the next refresh: ${error.publicMessage}`);
+          context.note('not all of it: older files stay until the next refresh');
+          context.result({ left });
+          break;
+        }
       }
       if (step.source)
         for (const name of step.records) await removeRecordIfIdle(shell, virsh, step, name, context);
