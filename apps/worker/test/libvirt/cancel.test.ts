@@ -71,11 +71,15 @@ it('leaves nothing after 2 s; another operation’s copy and a stranger’s of t
   expect(others).toBeDefined();
   const strangersCopy = join(lab.folder, 'stranger.qcow2');
   const stranger = execa('qemu-img', ['convert', '-f', 'qcow2', '-O', 'qcow2', disk, strangersCopy]);
+  // Held still, so that on a fast disk neither ends before it has been looked at.
+  const heldStill = [stranger.pid, others?.pid].filter((pid) => pid !== undefined);
+  for (const pid of heldStill) process.kill(pid, 'SIGSTOP');
 
   await cancelAndMeasure(oneId, named('c1'));
 
   expect((await processesWith(strangersCopy)).map(({ pid }) => pid)).toContain(stranger.pid);
   expect((await copierOf(`${lab.store}/disks/${named('c2')}-`))?.pid).toBe(others?.pid);
+  for (const pid of heldStill) process.kill(pid, 'SIGCONT');
   expect(await ended(lab, oneId)).toMatchObject({ state: 'cancelled', undo: { leftBehind: [] } });
   const finished = await ended(lab, other.operationIds[0], 90_000);
   expectFinished(finished);

@@ -80,7 +80,7 @@ it(`${REFRESHES} refreshes in a row: always equal, and no bitmap, checkpoint, la
   }
   expect([...seen]).toHaveLength(1);
   expect(JSON.parse([...seen][0] ?? '{}')).toEqual({
-    files: 8, // two disks, two states, a layer and an own file each
+    files: 9, // two disks, two states, a layer and an own file each; the drive with its settings
     checkpoints: 2,
     bitmaps: 2,
     depth: 3,
