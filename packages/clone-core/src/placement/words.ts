@@ -1,0 +1,29 @@
+/** A placement in words. */
+import type { Holding, HostState } from './types.ts';
+
+/** "41 GiB", "0.2 GiB"; never rounded up to what is not there. */
+export function gib(bytes: number): string {
+  const value = Math.max(0, bytes) / 2 ** 30;
+  return `${value >= 10 ? Math.floor(value) : Math.floor(value * 10) / 10} GiB`;
+}
+
+const holding: Readonly<Record<Holding, string>> = {
+  base: 'already holds the base',
+  coming: 'the base is on its way there',
+  older: 'holds an older version, so only changes travel',
+  none: 'the base goes there first',
+};
+
+const cores = ({ cores: all, busyVcpus }: HostState): string =>
+  busyVcpus <= all
+    ? `${busyVcpus} of ${all} cores in use`
+    : `guests with ${busyVcpus} processors on ${all} cores`;
+
+/** Why a host was chosen, with what it had before: "already holds the base; 41 GiB free; 3 of 8 cores in use". */
+export const whyChosen = (host: HostState): string =>
+  [
+    holding[host.holds],
+    `${gib(host.storeFreeBytes)} free`,
+    `${gib(host.memoryFreeBytes)} of memory free`,
+    cores(host),
+  ].join('; ');
