@@ -1,5 +1,6 @@
 /** The local shell: runs argv on this machine. With `ssh.ts` the only place of the product that spawns. */
 import { spawn, type ChildProcess } from 'node:child_process';
+import { setMaxListeners } from 'node:events';
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
 import {
@@ -124,6 +125,8 @@ async function run(argv: readonly string[], options: RunOptions = {}): Promise<R
   const onAbort = (): void => {
     if (signal) stopBecause(reasonOf(signal));
   };
+  // Many commands of one operation run side by side: their listeners are no leak.
+  if (signal) setMaxListeners(0, signal);
   signal?.addEventListener('abort', onAbort, { once: true });
   const timer =
     timeoutMs > 0

@@ -1,4 +1,5 @@
 /** The shell over SSH. With `local.ts` the only place of the product that reaches a host. */
+import { setMaxListeners } from 'node:events';
 import { PassThrough } from 'node:stream';
 import {
   commandFailed,
@@ -54,6 +55,8 @@ async function runRemote(
     if (signal) stopBecause(reasonOf(signal));
   };
   if (signal?.aborted) onAbort(); // aborted while the connection was made
+  // Many commands of one operation run side by side: their listeners are no leak.
+  if (signal) setMaxListeners(0, signal);
   signal?.addEventListener('abort', onAbort, { once: true });
   const timer =
     timeoutMs > 0

@@ -60,6 +60,8 @@ export interface ConformanceRig {
   placeFile?(path: string): Promise<() => Promise<void>>;
   /** Whether a guest made by `makeSource` has a guest agent that answers; false skips the cases that wait for one. */
   readonly hasAgent: boolean;
+  /** Each step costs real time: cases that nearly repeat another are left to OFFSHOOT_THOROUGH=1. */
+  readonly slow?: boolean;
   /** Removes everything the rig and the cases made. */
   destroy(): Promise<void>;
 }

@@ -64,6 +64,7 @@ conformance('libvirt', async () => {
   let wiggled = false;
   const rig: ConformanceRig = {
     hasAgent: true,
+    slow: true,
     driver() {
       const driver = lab.driver();
       // Other guests of this machine are not ours to compare.
