@@ -117,6 +117,7 @@ function benchFleet(fleet: Fleet, portal: Portal): BenchFleet {
         `DELETE FROM "template" t USING "template_version" v, "base" b WHERE v."templateId" = t."id" AND b."id" = v."baseId" AND b."hostId" = ANY($1::text[])`,
         [ids],
       );
+      await portal.db.pool.query(`DELETE FROM "guest" WHERE "hostId" = ANY($1::text[])`, [ids]);
       await portal.db.pool.query(`DELETE FROM "base" WHERE "hostId" = ANY($1::text[])`, [ids]);
       await portal.db.pool.query(`DELETE FROM "host" WHERE "id" = ANY($1::text[])`, [ids]);
     },

@@ -27,6 +27,8 @@ export interface Portal {
   cookie: string;
   /** Sends what the browser sends when someone clicks. */
   mutate(path: string, input: unknown): Promise<unknown>;
+  /** Asks what the browser asks. */
+  query(path: string, input: unknown): Promise<unknown>;
   stop(): Promise<void>;
 }
 
@@ -48,7 +50,13 @@ export async function startPortal(data: string, say: (line: string) => void): Pr
   const hub = await openEventHub(db);
   const queues = openQueues(run.redisUrl);
   const client = createTRPCUntypedClient({
-    links: [httpLink({ url: `${run.url}/api/trpc`, headers: { cookie, origin: run.url } })],
+    links: [
+      httpLink({
+        url: `${run.url}/api/trpc`,
+        headers: { cookie, origin: run.url },
+        methodOverride: 'POST',
+      }),
+    ],
   });
   return {
     data,
@@ -59,6 +67,7 @@ export async function startPortal(data: string, say: (line: string) => void): Pr
     hub,
     cookie,
     mutate: (path, input) => client.mutation(path, input),
+    query: (path, input) => client.query(path, input),
     async stop() {
       await hub.close();
       await queues.close();

@@ -25,6 +25,8 @@ export interface ProcessorParts {
   db: Db;
   driver: AnyDriver;
   workerId: string;
+  /** The host it serves: an operation that went to another one meanwhile is not claimed. */
+  hostId: string;
   running: Running;
   /** Whether this worker holds its host's lock: without it nothing new is claimed. */
   onDuty(): boolean;
@@ -41,11 +43,11 @@ export const cancelled = (): OffshootError => new OffshootError('cancelled', { p
 
 /** Makes the function that performs one operation by its id. It rejects for nothing that the row already says. */
 export function createProcessor(parts: ProcessorParts): (operationId: string) => Promise<void> {
-  const { db, workerId, running, stopping, log } = parts;
+  const { db, workerId, hostId, running, stopping, log } = parts;
   return async (operationId) => {
     if (stopping.aborted || running.has(operationId) || !parts.onDuty()) return;
     const tenure = new Tenure();
-    const held = await claim(db, { operationId, workerId });
+    const held = await claim(db, { operationId, workerId, hostId });
     if (!held) return;
     const signal = running.add(held, tenure);
     const line = log.child({ operationId, kind: held.kind, title: held.title, attempt: held.attempts });

@@ -71,6 +71,7 @@ export async function runWorker(
       db,
       driver: host.driver,
       workerId,
+      hostId: host.id,
       running,
       onDuty: () => duty.held,
       stopping: stopping.signal,

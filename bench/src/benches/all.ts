@@ -8,6 +8,7 @@ import { identityOffline } from './identity-offline.ts';
 import { linked30, linkedOne } from './linked.ts';
 import { memoryClone } from './memory-clone.ts';
 import { reset } from './reset.ts';
+import { spread30 } from './spread.ts';
 import { subscribers1000 } from './subscribers.ts';
 
 /** Every bench, in the order they run. */
@@ -21,6 +22,7 @@ export const benches: readonly Bench[] = [
   reset,
   distribute3,
   distributeDelta,
+  spread30,
   memoryClone,
   identityOffline,
   eventLatency,

@@ -119,10 +119,23 @@ export const cloneOptionsSchema = z.strictObject({
 });
 export type CloneOptions = z.infer<typeof cloneOptionsSchema>;
 
-export const cloneRequestSchema = z.strictObject({
+export const placementSchema = z.strictObject({
+  /** Hosts to choose from; unset: all there are. */
+  hostIds: z.array(hostIdSchema).min(1, 'Choose at least one host.').max(500).optional(),
+  /** `spread`: evenly, though not over a transfer for a few guests. `pack`: on as few hosts as will do. */
+  policy: z.enum(['spread', 'pack']).default('spread'),
+  /** `apart`: each on a host of its own. `together`: all on one. */
+  rule: z.enum(['any', 'apart', 'together']).default('any'),
+});
+/** How the hosts of a batch are chosen. */
+export type PlacementOptions = z.infer<typeof placementSchema>;
+
+const cloneFields = z.strictObject({
   source: sourceSchema,
   /** Where the clones are made; unset: on the source's host. Of a template only: its base goes there first. */
   hostId: hostIdSchema.optional(),
+  /** Of a template: each clone's host is chosen. */
+  placement: placementSchema.optional(),
   mode: z.enum(cloneModes),
   names: z
     .array(guestNameSchema)
@@ -131,8 +144,35 @@ export const cloneRequestSchema = z.strictObject({
     .refine((names) => new Set(names).size === names.length, 'Two of the names are the same.'),
   options: cloneOptionsSchema.prefault({}),
 });
+export const cloneRequestSchema = cloneFields.refine(
+  ({ hostId, placement, source }) =>
+    placement === undefined || (hostId === undefined && source.type === 'template'),
+  { message: 'Hosts are chosen for clones of a template, when none is named.', path: ['placement'] },
+);
 /** What the New clone page asks for: N guests of one source. */
 export type CloneRequest = z.infer<typeof cloneRequestSchema>;
+
+export const agreedSharesSchema = z
+  .array(
+    z.strictObject({
+      hostId: hostIdSchema,
+      /** Places of its names in the request. */
+      seats: z
+        .array(
+          z
+            .int()
+            .min(0)
+            .max(MAX_COUNT - 1),
+        )
+        .min(1),
+      /** Of the host's own preview. */
+      fingerprint: z.string().max(200),
+    }),
+  )
+  .min(1)
+  .max(500);
+/** Which host gets what, as the preview said and someone agreed to. */
+export type AgreedShare = z.infer<typeof agreedSharesSchema>[number];
 
 export const refreshOptionsSchema = z.strictObject({
   /**
@@ -255,6 +295,26 @@ export interface ClonePreview {
   /** Covers capture and clones; sent back with the click so that a stale plan is noticed. */
   fingerprint: string;
   simulated: boolean;
+  /** Where hosts were to be chosen: which gets what, and why. `each` and `transfer` are then those of the first. */
+  placement?: PlacementPreview;
+}
+
+export interface PlacementPreview {
+  shares: {
+    hostId: string;
+    name: string;
+    /** Places of its names in the request. */
+    seats: number[];
+    /** "already holds the base; 41 GiB free; 3 of 8 cores in use" */
+    why: string;
+    fingerprint: string;
+    /** Bytes and seconds that bringing the base there takes, when it has to be. */
+    transfer?: { bytes: number; seconds: number };
+    total: Estimates;
+    notes: PlanNote[];
+  }[];
+  /** Hosts that get none. `refused`: they can't; otherwise others suit better. */
+  others: { hostId: string; name: string; refused: boolean; why: string }[];
 }
 
 // ── differential clones ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -453,6 +513,15 @@ export interface CapturedBase {
   memory?: MemoryPoint;
   /** What was found by looking into the disks when they were taken; unset: nobody looked. */
   inside?: GuestInside;
+  /** What a clone of it takes of a host, unless it is asked for otherwise. */
+  needs?: GuestNeeds;
+}
+
+export interface GuestNeeds {
+  vcpus: number;
+  memoryBytes: number;
+  /** Names of the host's networks that its network cards are on. */
+  networks: string[];
 }
 
 /** RAM and devices of a running guest, of the same instant as the disks of its base. */

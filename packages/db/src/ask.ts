@@ -4,6 +4,7 @@ import type { Lane, OperationKind, OperationState } from '@offshoot/clone-core/c
 import { OffshootError } from '@offshoot/clone-core/errors';
 import type { Db } from './client.ts';
 import { appendEvents, type NewEvent } from './events.ts';
+import type { Reserve } from './placement/reserve.ts';
 import { isDatabaseAway, newId, transaction, type Tx } from './transaction.ts';
 import type { BatchResult, JobRef, StoredRequest } from './types.ts';
 
@@ -25,6 +26,7 @@ export interface NewOperation {
   afterId: string | null;
   request: StoredRequest;
   agreedFingerprint: string | null;
+  reserves?: Reserve;
 }
 
 /** JSON with sorted keys, so that equal requests have equal digests. */
@@ -147,11 +149,11 @@ async function insertOperations(
   }));
   await tx.query(
     `INSERT INTO "operation" ("id", "kind", "state", "hostId", "lane", "guestId", "title", "afterId", "request",
-       "agreedFingerprint", "batchId", "requestedById", "idempotencyKey", "requestDigest", "createdAt")
+       "agreedFingerprint", "reserves", "batchId", "requestedById", "idempotencyKey", "requestDigest", "createdAt")
      SELECT "id", "kind", "state", "hostId", "lane", "guestId", "title", "afterId", "request",
-       "agreedFingerprint", "batchId", "requestedById", "idempotencyKey", "requestDigest", clock_timestamp()
+       "agreedFingerprint", "reserves", "batchId", "requestedById", "idempotencyKey", "requestDigest", clock_timestamp()
      FROM jsonb_to_recordset($1::jsonb) AS r("id" uuid, "kind" text, "state" text, "hostId" text, "lane" text, "guestId" uuid,
-       "title" text, "afterId" uuid, "request" jsonb, "agreedFingerprint" text, "batchId" uuid, "requestedById" text,
+       "title" text, "afterId" uuid, "request" jsonb, "agreedFingerprint" text, "reserves" jsonb, "batchId" uuid, "requestedById" text,
        "idempotencyKey" text, "requestDigest" text)`,
     [JSON.stringify(rows)],
   );

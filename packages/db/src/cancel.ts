@@ -7,6 +7,7 @@ import { makeClones } from './clone-request.ts';
 import { endUnstarted } from './ending.ts';
 import { appendEvents } from './events.ts';
 import { makeGuestOperation, makeImport, makeRemoveBase } from './guest-requests.ts';
+import { makePlaced } from './placement/placed.ts';
 import { makeRefresh } from './refresh-request.ts';
 import { transaction, type Tx } from './transaction.ts';
 import { makeTransfers } from './transfer.ts';
@@ -87,6 +88,9 @@ async function makeAgain(tx: Tx, userId: string | null, found: Found): ReturnTyp
   const agreed = await shownFingerprint(tx, found);
   switch (request.kind) {
     case 'clone':
+      // Its host was chosen: it may be another one now.
+      if (request.placement !== undefined && agreed === null)
+        return makePlaced(tx, userId, { ...request, names: [request.name] }, undefined, [request.index]);
       return makeClones(
         tx,
         userId,
@@ -108,6 +112,11 @@ async function makeAgain(tx: Tx, userId: string | null, found: Found): ReturnTyp
     case 'capture': {
       const followers = await followersOf(tx, found.id);
       const first = followers[0];
+      if (first?.placement !== undefined && agreed === null) {
+        const names = followers.map((follower) => follower.name);
+        const places = followers.map((follower) => follower.index);
+        return makePlaced(tx, userId, { ...first, names }, undefined, places);
+      }
       if (first)
         return makeClones(
           tx,

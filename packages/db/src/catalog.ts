@@ -43,10 +43,10 @@ export async function recordBase(
   const sum = (of: (disk: BaseDisk) => number): number =>
     base.disks.reduce((total, disk) => total + of(disk), 0);
   const { rows } = await tx.query<{ id: string }>(
-    `INSERT INTO "base" ("id", "hostId", "digest", "definition", "disks", "nvramPath", "virtualBytes", "allocatedBytes", "memory", "inside")
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+    `INSERT INTO "base" ("id", "hostId", "digest", "definition", "disks", "nvramPath", "virtualBytes", "allocatedBytes", "memory", "inside", "needs")
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
      ON CONFLICT ("hostId", "digest") DO UPDATE SET "definition" = EXCLUDED."definition", "disks" = EXCLUDED."disks",
-       "nvramPath" = EXCLUDED."nvramPath", "memory" = EXCLUDED."memory", "damagedAt" = NULL, "inside" = COALESCE(EXCLUDED."inside", "base"."inside") RETURNING "id"`,
+       "nvramPath" = EXCLUDED."nvramPath", "memory" = EXCLUDED."memory", "damagedAt" = NULL, "needs" = EXCLUDED."needs", "inside" = COALESCE(EXCLUDED."inside", "base"."inside") RETURNING "id"`,
     [
       newId(),
       hostId,
@@ -58,6 +58,7 @@ export async function recordBase(
       sum((disk) => disk.allocatedBytes),
       base.memory === undefined ? null : JSON.stringify(base.memory),
       base.inside === undefined ? null : storable(base.inside),
+      base.needs === undefined ? null : JSON.stringify(base.needs),
     ],
   );
   const baseId = rows[0]?.id;

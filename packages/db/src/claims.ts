@@ -71,11 +71,11 @@ interface ClaimRecord {
 
 /**
  * Claims an operation that is queued, or whose worker has gone. Resolves with undefined when there is nothing to claim:
- * it ended, it waits (also for bases being made or removed), or another worker is at it.
+ * it ended, it waits (also for bases being made or removed), another worker is at it, or it is another host's by now.
  */
 export async function claim(
   db: Db,
-  who: { operationId: string; workerId: string },
+  who: { operationId: string; workerId: string; hostId?: string },
   patience: Patience = {},
 ): Promise<Claim | undefined> {
   const token = randomUUID();
@@ -91,11 +91,11 @@ export async function claim(
           `WITH before AS (SELECT "id", "state" FROM "operation" WHERE "id" = $1 FOR NO KEY UPDATE)
        UPDATE "operation" o SET "claimToken" = $2, "claimedBy" = $3, "heartbeatAt" = clock_timestamp(), "attempts" = o."attempts" + 1,
          "state" = CASE o."state" WHEN 'queued' THEN 'running' ELSE o."state" END, "startedAt" = COALESCE(o."startedAt", clock_timestamp())
-       FROM before WHERE o."id" = before."id" AND ((o."state" = 'queued' AND NOT (${KEPT_WAITING})) OR (o."state" IN ('running', 'undoing')
+       FROM before WHERE o."id" = before."id" AND ($5::text IS NULL OR o."hostId" = $5) AND ((o."state" = 'queued' AND NOT (${KEPT_WAITING})) OR (o."state" IN ('running', 'undoing')
          AND (o."claimToken" IS NULL OR o."claimToken" = $2 OR o."heartbeatAt" < clock_timestamp() - make_interval(secs => $4))))
        RETURNING before."state" AS was, o."kind", o."state", o."hostId", o."lane", o."title", o."guestId", o."request", o."agreedFingerprint",
          o."plan", o."nextStep", o."steps" -> o."nextStep" ->> 'state' AS "nextState", o."result", o."undoReason", o."cancelRequestedAt", o."attempts"`,
-          [who.operationId, token, who.workerId, CLAIM_EXPIRES_SECONDS],
+          [who.operationId, token, who.workerId, CLAIM_EXPIRES_SECONDS, who.hostId ?? null],
         );
         const found = rows[0];
         if (found?.was === 'queued') {
@@ -185,8 +185,16 @@ export function savePlan(db: Db, held: Claim, plan: Plan, patience: Patience = {
     () =>
       transaction(db, async (tx) => {
         const { rowCount } = await tx.query(
-          `UPDATE "operation" SET "plan" = $3, "steps" = $4, "nextStep" = 0 WHERE "id" = $1 AND "claimToken" = $2 AND "state" = 'running'`,
-          [held.operationId, held.token, JSON.stringify(plan), JSON.stringify(steps)],
+          `UPDATE "operation" SET "plan" = $3, "steps" = $4, "nextStep" = 0,
+             "reserves" = CASE WHEN "reserves" IS NOT NULL THEN jsonb_set("reserves", '{storeBytes}', to_jsonb($5::bigint)) END
+           WHERE "id" = $1 AND "claimToken" = $2 AND "state" = 'running'`,
+          [
+            held.operationId,
+            held.token,
+            JSON.stringify(plan),
+            JSON.stringify(steps),
+            Math.ceil(plan.estimates.storeBytes),
+          ],
         );
         if (rowCount === 0) throw lostClaim(held.operationId);
         if (plan.guest && held.kind === 'clone') {

@@ -1,35 +1,31 @@
 /** Asking for clones: reserves the names, protects the base, orders a capture first where one is needed. */
-import { cloneRequestSchema, type CloneMode, type CloneRequest } from '@offshoot/clone-core/contract';
+import {
+  cloneRequestSchema,
+  type AgreedShare,
+  type CloneMode,
+  type CloneRequest,
+} from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
-import { ask, inventoryEvent, type Asked, type NewOperation } from './ask.ts';
+import { ask, type Asked, type NewOperation } from './ask.ts';
 import type { Db } from './client.ts';
+import { cloneRows, type Made, type ResolvedSource } from './clone-rows.ts';
 import { lockGuest, refuseIfBusy } from './guest-lock.ts';
+import { baseBytes, needOf, sizeOfGuest, sizeOfVersion, type SourceSize } from './placement/need.ts';
+import { makePlaced } from './placement/placed.ts';
+import { lockReservations, refuseOverpromised } from './placement/reserve.ts';
 import { newId, type Tx } from './transaction.ts';
 import { makeTransfers, needHosts, underwayTo } from './transfer.ts';
 import { needsBase, type BatchResult } from './types.ts';
 
-interface ResolvedSource {
-  hostId: string;
-  /** What the source is called: "sample v1", "web-01". */
-  label: string;
-  guestId: string | null;
-  templateVersionId: string | null;
-  /** Base that linked clones stand on, when it is there already. */
-  baseId: string | null;
-  /** Brings the base to the host first. */
-  transfer?: NewOperation;
-  /** A transfer that someone else asked for does. */
-  waitsFor?: string;
-}
-
 /**
  * Asks for N clones in one batch. Reserves their names (`name-taken` with field `names.3`). A linked or memory clone of
  * a guest gets a capture before it; the clones wait for that. Throws `not-found` when the source is gone, `busy` when
- * something else is being done with it, `invalid-input` for a malformed request.
+ * something else is being done with it, `invalid-input` for a malformed request, `no-space` when what is free is promised to
+ * others, `stale-plan` when hosts can't take the shares that were agreed to any more.
  */
 export async function requestClone(
   db: Db,
-  asked: Asked & { request: CloneRequest; agreedFingerprint?: string },
+  asked: Asked & { request: CloneRequest; agreedFingerprint?: string; agreedShares?: AgreedShare[] },
 ): Promise<BatchResult> {
   const parsed = cloneRequestSchema.safeParse(asked.request);
   if (!parsed.success) throw invalid(parsed.error.issues[0]);
@@ -37,8 +33,16 @@ export async function requestClone(
   return ask(
     db,
     asked,
-    { kind: 'clone', request, agreedFingerprint: asked.agreedFingerprint ?? null },
-    (tx) => makeClones(tx, asked.userId, request, asked.agreedFingerprint ?? null),
+    {
+      kind: 'clone',
+      request,
+      agreedFingerprint: asked.agreedFingerprint ?? null,
+      ...(asked.agreedShares === undefined ? {} : { agreedShares: asked.agreedShares }),
+    },
+    (tx) =>
+      request.placement === undefined
+        ? makeClones(tx, asked.userId, request, asked.agreedFingerprint ?? null)
+        : makePlaced(tx, asked.userId, request, asked.agreedShares),
   );
 }
 
@@ -60,50 +64,42 @@ export async function makeClones(
   request: CloneRequest,
   agreedFingerprint: string | null,
   places?: readonly number[],
-): Promise<{ operations: NewOperation[]; events: ReturnType<typeof inventoryEvent>[] }> {
+): Promise<Made> {
   const source =
     request.source.type === 'guest'
       ? await guestSource(tx, request)
       : await templateSource(tx, request.source.versionId, request.hostId);
-  const guestIds = await reserve(tx, userId, request, source);
-  if (source.transfer) source.transfer = { ...source.transfer, agreedFingerprint };
+  const size = await sizeOf(tx, request);
   const capture =
     needsBase(request.mode) && source.guestId !== null
-      ? captureFirst(source, source.guestId, request.mode, agreedFingerprint)
+      ? captureFirst(source, source.guestId, request.mode, agreedFingerprint, size)
       : undefined;
   const first = capture ?? source.transfer;
-  const waitsFor = first?.id ?? source.waitsFor;
-  const clones = request.names.map((name, index): NewOperation => ({
-    id: newId(),
-    kind: 'clone',
-    state: waitsFor === undefined ? 'queued' : 'waiting',
-    hostId: source.hostId,
-    lane: request.mode === 'full' ? 'bulk' : 'interactive',
-    guestId: guestIds[index] ?? null,
-    title: name,
-    afterId: waitsFor ?? null,
-    request: {
-      kind: 'clone',
-      source: request.source,
-      mode: request.mode,
-      name,
-      options: request.options,
-      index: places?.[index] ?? index,
-    },
-    // With a capture or a transfer the agreement is about what that will find; its clones follow from it.
-    agreedFingerprint: waitsFor === undefined ? agreedFingerprint : null,
-  }));
-  return {
-    operations: first ? [first, ...clones] : clones,
-    events: [inventoryEvent(source.hostId, guestIds)],
-  };
+  await lockReservations(tx);
+  const each = needOf(request, size).storeBytes;
+  await refuseOverpromised(
+    tx,
+    source.hostId,
+    each * request.names.length + (first?.reserves?.storeBytes ?? 0),
+  );
+  return cloneRows(tx, userId, request, {
+    source,
+    first,
+    size,
+    agreedFingerprint,
+    ...(places ? { places } : {}),
+  });
 }
+
+const sizeOf = (tx: Tx, { source }: CloneRequest): Promise<SourceSize> =>
+  source.type === 'guest' ? sizeOfGuest(tx, source.id) : sizeOfVersion(tx, source.versionId);
 
 function captureFirst(
   source: ResolvedSource,
   guestId: string,
   mode: CloneMode,
   agreedFingerprint: string | null,
+  size: SourceSize,
 ): NewOperation {
   return {
     id: newId(),
@@ -116,6 +112,11 @@ function captureFirst(
     afterId: null,
     request: { kind: 'capture', guestId, ...(mode === 'memory' ? { memory: true } : {}) },
     agreedFingerprint,
+    reserves: {
+      vcpus: 0,
+      memoryBytes: 0,
+      storeBytes: mode === 'memory' ? baseBytes(size) : size.diskBytes,
+    },
   };
 }
 
@@ -190,42 +191,4 @@ async function templateSource(
   if (transfer) return { ...source, baseId: null, transfer };
   const underway = (await underwayTo(tx, digest)).get(hostId);
   return { ...source, baseId: null, ...(underway === undefined ? {} : { waitsFor: underway }) };
-}
-
-/** One guest row per name, state `creating`; the unique index on (host, name) decides between two who want the same. */
-async function reserve(
-  tx: Tx,
-  userId: string | null,
-  request: CloneRequest,
-  source: ResolvedSource,
-): Promise<string[]> {
-  const rows = request.names.map((name) => ({ id: newId(), name }));
-  // In name order, so that two requests with overlapping names can't wait for each other.
-  const { rows: made } = await tx.query<{ id: string }>(
-    `INSERT INTO "guest" ("id", "hostId", "name", "state", "managed", "mode", "sourceGuestId", "sourceName", "templateVersionId",
-       "baseId", "macs", "ownedFiles", "ownerId", "createdAt")
-     SELECT r."id", $2, r."name", 'creating', true, $3, $4, $5, $6, $7, '{}', '{}', $8, clock_timestamp()
-     FROM jsonb_to_recordset($1::jsonb) AS r("id" uuid, "name" text) ORDER BY r."name" COLLATE "C"
-     ON CONFLICT ("hostId", "name") DO NOTHING RETURNING "id"`,
-    [
-      JSON.stringify(rows),
-      source.hostId,
-      request.mode,
-      source.guestId,
-      source.label,
-      source.templateVersionId,
-      needsBase(request.mode) ? source.baseId : null,
-      userId,
-    ],
-  );
-  if (made.length < rows.length) {
-    const reserved = new Set(made.map((row) => row.id));
-    const index = rows.findIndex((row) => !reserved.has(row.id));
-    throw new OffshootError('name-taken', {
-      publicMessage: `There is a guest named “${rows[index]?.name ?? ''}” on this host already.`,
-      remedy: 'Choose another name.',
-      field: `names.${index}`,
-    });
-  }
-  return rows.map((row) => row.id);
 }

@@ -39,7 +39,7 @@ export async function holdersOf(db: Query, digest: string): Promise<Holder[]> {
   return rows;
 }
 
-interface Wanted {
+export interface Wanted {
   digest: string;
   label: string;
   bytesPerSecond?: number | undefined;
@@ -65,6 +65,7 @@ export async function makeTransfers(
   const origins = holders.filter(({ damaged, gives }) => !damaged && gives).map(({ hostId }) => hostId);
   if (origins.length === 0) throw nobodyGives(wanted.label, holders);
   const chain: string[] = [];
+  const storeBytes = await bytesOf(tx, wanted.digest);
   return missing.map((hostId): NewOperation => {
     const request: StoredTransfer = {
       kind: 'transfer',
@@ -86,8 +87,18 @@ export async function makeTransfers(
       afterId: null,
       request,
       agreedFingerprint: null,
+      reserves: { vcpus: 0, memoryBytes: 0, storeBytes },
     };
   });
+}
+
+/** What a copy takes in a store. */
+async function bytesOf(tx: Tx, digest: string): Promise<number> {
+  const { rows } = await tx.query<{ bytes: string }>(
+    `SELECT "allocatedBytes" + COALESCE(("memory" ->> 'bytes')::bigint, 0) AS bytes FROM "base" WHERE "digest" = $1 LIMIT 1`,
+    [digest],
+  );
+  return Number(rows[0]?.bytes ?? 0);
 }
 
 /** Transfers of a base that have not ended, by the host they go to. They do not end before this transaction: what waits for them is woken. */
@@ -253,7 +264,7 @@ async function olderOn(db: Db, hostId: string, digest: string): Promise<Captured
 
 async function copyOf(db: Db, baseId: string): Promise<CapturedBase> {
   const { rows } = await db.pool.query<CapturedBase>(
-    `SELECT "digest", "definition", "disks", "nvramPath", "memory", "inside" FROM "base" WHERE "id" = $1`,
+    `SELECT "digest", "definition", "disks", "nvramPath", "memory", "inside", "needs" FROM "base" WHERE "id" = $1`,
     [baseId],
   );
   const row = rows[0];

@@ -5,6 +5,7 @@ import {
   cloneOptionsSchema,
   guestNameSchema,
   importRequestSchema,
+  placementSchema,
   refreshOptionsSchema,
   snapshotNameSchema,
   sourceSchema,
@@ -32,6 +33,8 @@ export const storedRequestSchema = z.discriminatedUnion('kind', [
     mode: z.enum(cloneModes),
     name: guestNameSchema,
     options: cloneOptionsSchema,
+    /** Its host was chosen so, and may be chosen again. */
+    placement: placementSchema.optional(),
     /** Place among the names that were asked for together; a retry keeps it. */
     index: z.int().min(0).default(0),
   }),

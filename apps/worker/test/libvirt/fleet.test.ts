@@ -2,7 +2,12 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { cloneRequestSchema, importRequestSchema, type OperationResult } from '@offshoot/clone-core/contract';
+import {
+  cloneRequestSchema,
+  importRequestSchema,
+  placementSchema,
+  type OperationResult,
+} from '@offshoot/clone-core/contract';
 import {
   requestClone,
   requestDelete,
@@ -10,6 +15,7 @@ import {
   requestRemoveBase,
   requestTransfer,
 } from '@offshoot/db/operations';
+import { moveFromSilent } from '@offshoot/db/placement';
 import {
   obstacle,
   openFleet,
@@ -151,6 +157,51 @@ describe.skipIf(hindrance !== undefined)(`a fleet${why}`, () => {
     ).toBeUndefined();
     for (const { id } of guests)
       await finished(await rung(requestDelete(rig.db, { ...asked(), guestId: id })));
+  });
+
+  it('a class over three hosts, and one of them dies in the middle: its share is made on the others, and nothing is left when it is back', async () => {
+    const { versionId } = await template('class', 48 * MIB);
+    const names = Array.from({ length: 9 }, (_, index) => `seat-${index + 1}`);
+    const { hostId: _none, ...request } = {
+      ...linked(versionId, 'host-1', names),
+      placement: placementSchema.parse({}),
+    };
+    await host(2).limit('20mbit');
+    const ids = await rung(requestClone(rig.db, { ...asked(), request }));
+    const operations = await rig.db.prisma.operation.findMany({ where: { id: { in: ids } } });
+    const on = (hostId: string) =>
+      operations.filter((each) => each.hostId === hostId && each.kind === 'clone');
+    for (const { name } of fleet.hosts) expect(on(name).length).toBeGreaterThan(0);
+    const [arriving] = operations.filter((each) => each.kind === 'transfer' && each.hostId === 'host-2');
+    const lost = arriving?.id ?? '';
+    await expect.poll(async () => progressOf(lost), { timeout: 30_000, interval: 50 }).toBeGreaterThan(0);
+    await workers.get('host-2')?.kill();
+    await host(2).killLibvirtd();
+    // As if half a minute had gone by.
+    await rig.db.pool.query(
+      `UPDATE "host" SET "heartbeatAt" = clock_timestamp() - interval '1 minute' WHERE "id" = 'host-2'`,
+    );
+    const { jobs, moved } = await moveFromSilent(rig.db);
+    for (const job of jobs) await rig.queues.enqueueOperation(job);
+    expect(moved).toBe(on('host-2').length);
+    await finished(ids.filter((id) => id !== lost));
+    const guests = await rig.db.prisma.guest.findMany({ where: { name: { in: names } } });
+    expect(guests.map(({ hostId }) => hostId).toSorted()).toEqual(expect.not.arrayContaining(['host-2']));
+    expect(guests).toHaveLength(9);
+    await host(2).limit('400mbit');
+    await host(2).startLibvirtd();
+    workers.set('host-2', await host(2).startWorker({ databaseUrl: relay.url, redisUrl: rig.redis.url }));
+    expect((await ended(rig, lost, 30_000)).state).toBe('cancelled');
+    expect(await basesOf(host(2))).toEqual(
+      expect.not.arrayContaining([expect.stringMatching(/^\.transfer/)]),
+    );
+    expect(
+      await host(2).run(['virsh', '-q', '-c', 'qemu:///system', 'list', '--all', '--name']),
+    ).not.toContain('seat-');
+    const deletions = await Promise.all(
+      guests.map(({ id }) => rung(requestDelete(rig.db, { ...asked(), guestId: id }))),
+    );
+    await finished(deletions.flat());
   });
 
   it('a cable that is cut in the middle and plugged in again: it goes on where it was', async () => {

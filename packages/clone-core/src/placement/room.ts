@@ -49,8 +49,11 @@ export function obstacle(room: Room, seats: readonly Seat[], baseBytes: number):
   const { host } = room;
   if (host.unusable !== undefined) return host.unusable;
   const need = sum(seats);
-  const missing = need.networks.find((network) => !host.networks.includes(network));
-  if (missing !== undefined) return `has no network “${missing}”`;
+  for (const wanted of need.networks) {
+    const found = host.networks.find(({ name }) => name === wanted);
+    if (!found) return `has no network “${wanted}”`;
+    if (!found.active && need.vcpus > 0) return `its network “${wanted}” is not active`;
+  }
   if (!hasBase(host) && host.receivesNothing !== undefined)
     return `does not have the base, and ${host.receivesNothing}`;
   const store = need.storeBytes + opening(room, baseBytes);

@@ -36,7 +36,7 @@ export interface HostState {
   memoryFreeBytes: number;
   storeBytes: number;
   storeFreeBytes: number;
-  networks: readonly string[];
+  networks: readonly { name: string; active: boolean }[];
   holds: Holding;
   /** Why it can't get a base from another host; left out: it can. */
   receivesNothing?: string;

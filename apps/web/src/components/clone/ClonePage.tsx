@@ -2,14 +2,22 @@
 
 import { Box, Button, Grid, Group, Stack, Text } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
-import type { ModeChoice } from '@offshoot/clone-core/contract';
+import type { AgreedShare, ClonePreview, ModeChoice } from '@offshoot/clone-core/contract';
 import { keepPreviousData, skipToken, useMutation, useQuery } from '@tanstack/react-query';
 import { useRouter } from 'next/navigation';
 import { useEffect, useMemo, useState } from 'react';
 import { useIdempotencyKey } from '../../lib/key.ts';
 import { publicError, useTRPC } from '../../lib/trpc.ts';
 import { Failed, PageTitle, Problem, SkeletonRows } from '../display/Blocks.tsx';
-import { emptyForm, nameAtFault, readForm, suggestName, type CloneForm } from './form.ts';
+import {
+  chooses,
+  emptyForm,
+  hostsToChooseFrom,
+  nameAtFault,
+  readForm,
+  suggestName,
+  type CloneForm,
+} from './form.ts';
 import { identityAtFault } from './identity/form.ts';
 import { IdentityFields } from './identity/IdentityFields.tsx';
 import { KindField } from './KindField.tsx';
@@ -19,6 +27,7 @@ import { OptionsFields } from './OptionsFields.tsx';
 import { PreviewPanel } from './PreviewPanel.tsx';
 import { SourceField } from './SourceField.tsx';
 import { useSources } from './useSources.ts';
+import { WhereField } from './WhereField.tsx';
 
 /** What will I get? One page from source to clone. */
 export function ClonePage({ initialSource }: { initialSource: string | null }) {
@@ -53,6 +62,21 @@ export function ClonePage({ initialSource }: { initialSource: string | null }) {
 
 type Sources = ReturnType<typeof useSources>;
 
+/** What the click says of the plan that was shown. */
+function agreedOf({
+  fingerprint,
+  placement,
+}: ClonePreview): { agreedFingerprint: string } | { agreedShares: AgreedShare[] } {
+  if (!placement) return { agreedFingerprint: fingerprint };
+  return {
+    agreedShares: placement.shares.map(({ hostId, seats, fingerprint: of }) => ({
+      hostId,
+      seats,
+      fingerprint: of,
+    })),
+  };
+}
+
 function Form({
   sources,
   initial,
@@ -64,12 +88,17 @@ function Form({
 }) {
   const trpc = useTRPC();
   const router = useRouter();
-  const [form, setForm] = useState<CloneForm>(() => ({
+  const hosts = sources.hosts;
+  const [typed, setForm] = useState<CloneForm>(() => ({
     ...emptyForm,
+    where: 'auto',
     source: initial?.source ?? null,
     windows: initial?.windows ?? false,
     pattern: initial ? suggestName(initial.name, sources.taken) : '',
   }));
+  // With one host there is nothing to choose, and nothing is said of it.
+  const several = hosts.length > 1;
+  const form = useMemo(() => (several ? typed : { ...typed, where: null }), [several, typed]);
   const [chosen, setChosen] = useState(initial);
   const change = (part: Partial<CloneForm>): void => setForm((old) => ({ ...old, ...part }));
   const read = useMemo(() => readForm(form), [form]);
@@ -115,7 +144,7 @@ function Form({
       clone.mutate({
         idempotencyKey: key,
         request: read.request,
-        agreedFingerprint: preview.data.fingerprint,
+        ...agreedOf(preview.data),
       });
   };
   // Opened by its address, the page has nothing behind it to go back to.
@@ -173,10 +202,20 @@ function Form({
                   clone.reset();
                 }}
               />
+              <WhereField
+                form={form}
+                hosts={hosts}
+                source={chosen}
+                count={read.names.length}
+                onChange={(part) => {
+                  change(part);
+                  clone.reset();
+                }}
+              />
               <OptionsFields
                 form={form}
                 problems={read.problems}
-                hostId={chosen?.hostId ?? null}
+                hosts={hostsToChooseFrom(form, hosts, chosen?.hostId ?? null)}
                 onChange={change}
               />
               <IdentityFields
@@ -210,9 +249,11 @@ function Form({
                   <Text size="sm" c="dimmed">
                     {read.request
                       ? 'Working out what will happen…'
-                      : read.identity.options === undefined
-                        ? 'Something in Identity needs a look first.'
-                        : 'Pick a source and a name first.'}
+                      : form.where !== 'auto' && chooses(form) && form.hostIds.length === 0
+                        ? 'Choose a host first.'
+                        : read.identity.options === undefined
+                          ? 'Something in Identity needs a look first.'
+                          : 'Pick a source and a name first.'}
                   </Text>
                 )}
                 <Button variant="default" onClick={leave}>

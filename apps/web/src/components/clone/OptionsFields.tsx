@@ -13,26 +13,24 @@ import {
 } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import { IconChevronRight } from '@tabler/icons-react';
-import { skipToken, useQuery } from '@tanstack/react-query';
-import { useTRPC } from '../../lib/trpc.ts';
-import { canRefresh, type CloneForm, type FormProblems } from './form.ts';
+import type { HostView } from '../../server/views/host.ts';
+import { canRefresh, networksOf, type CloneForm, type FormProblems } from './form.ts';
 
 /** What most people leave as it is. */
 export function OptionsFields({
   form,
   problems,
-  hostId,
+  hosts,
   onChange,
 }: {
   form: CloneForm;
   problems: FormProblems;
-  hostId: string | null;
+  /** Where the clones may be made. */
+  hosts: readonly HostView[];
   onChange: (part: Partial<CloneForm>) => void;
 }) {
-  const trpc = useTRPC();
   const [opened, { toggle }] = useDisclosure(false);
-  const host = useQuery(trpc.host.get.queryOptions(hostId === null ? skipToken : { id: hostId }));
-  const networks = host.data?.facts?.networks ?? [];
+  const networks = networksOf(hosts);
   const number = (value: number | string): number | '' => (value === '' ? '' : Number(value));
   const boots = form.mode !== 'memory';
   const asSource = boots ? undefined : 'As the source: it goes on from its memory.';
@@ -113,11 +111,10 @@ export function OptionsFields({
               clearable
               value={form.network}
               onChange={(network) => onChange({ network })}
-              data={networks.map(({ name, active }) => ({
-                value: name,
-                label: active ? name : `${name} (not active)`,
-              }))}
-              nothingFoundMessage="The host reports no network."
+              data={networks}
+              nothingFoundMessage={
+                hosts.length > 1 ? 'The hosts report no network.' : 'The host reports no network.'
+              }
             />
             <Select
               label="TPM"

@@ -5,6 +5,7 @@ import type { ClonePreview, PlanView, PublicError } from '@offshoot/clone-core/c
 import { formatBytes, formatDuration } from '../../lib/format.ts';
 import { Problem } from '../display/Blocks.tsx';
 import { Simulated } from '../display/Text.tsx';
+import { placeNotes, Places } from './Places.tsx';
 import { Notes } from './PlanSummary.tsx';
 
 interface Props {
@@ -80,9 +81,23 @@ function Content({ preview, dim }: { preview: ClonePreview; dim: boolean }) {
         />
         <Figure name="About" value={formatDuration(total.seconds)} />
       </Group>
-      <Notes notes={[...(capture?.notes ?? []), ...(transfer?.notes ?? []), ...each.notes]} />
+      {preview.placement ? <Places placement={preview.placement} /> : null}
+      <Notes
+        notes={
+          preview.placement
+            ? placeNotes(preview.placement)
+            : [...(capture?.notes ?? []), ...(transfer?.notes ?? []), ...each.notes]
+        }
+      />
       {capture ? <Steps title={`First, once: ${capture.summary}`} plan={capture} /> : null}
-      {transfer ? <Steps title={`First, once: ${transfer.summary}`} plan={transfer} /> : null}
+      {transfer ? (
+        <Steps
+          title={
+            preview.placement ? 'First, on each host without the base' : `First, once: ${transfer.summary}`
+          }
+          plan={transfer}
+        />
+      ) : null}
       <Steps title={count === 1 ? 'Steps' : 'Steps of each'} plan={each} />
     </Stack>
   );

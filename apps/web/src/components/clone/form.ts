@@ -9,9 +9,20 @@ import {
   type Source,
 } from '@offshoot/clone-core/contract';
 
+import type { HostView } from '../../server/views/host.ts';
 import { emptyIdentity, readIdentity, type IdentityForm, type ReadIdentity } from './identity/form.ts';
 
+/** `auto`: among all hosts. `some`: among those picked. `one`: on that host. */
+export type Where = 'auto' | 'some' | 'one';
+/** How clones are spread over the hosts to choose from. */
+export const spreads = ['even', 'few', 'apart', 'together'] as const;
+export type Spread = (typeof spreads)[number];
+
 export interface CloneForm {
+  /** Null: there is one host, and nothing to choose. */
+  where: Where | null;
+  hostIds: string[];
+  spread: Spread;
   source: Source | null;
   mode: CloneMode;
   pattern: string;
@@ -31,6 +42,9 @@ export interface CloneForm {
 }
 
 export const emptyForm: CloneForm = {
+  where: null,
+  hostIds: [],
+  spread: 'even',
   source: null,
   mode: 'linked',
   pattern: '',
@@ -87,11 +101,14 @@ export function readForm(form: CloneForm): ReadForm {
     !(Number.isInteger(form.memoryMiB) && form.memoryMiB >= 64 && form.memoryMiB <= 4_194_304)
   )
     problems.memoryMiB = 'At least 64 MiB.';
+  // Untouched it only keeps the request away.
+  const nowhere = chooses(form) && form.where !== 'auto' && form.hostIds.length === 0;
   const identity = readIdentity(form.identity, form.windows);
   const complete =
     form.source !== null &&
     expansion.names.length > 0 &&
     Object.keys(problems).length === 0 &&
+    !nowhere &&
     identity.options !== undefined;
   return {
     names: expansion.names,
@@ -106,6 +123,50 @@ export function readForm(form: CloneForm): ReadForm {
 export const canRefresh = (form: Pick<CloneForm, 'mode' | 'source'>): boolean =>
   form.mode === 'full' && form.source?.type === 'guest';
 
+/** A guest is cloned on its own host; a template on any. */
+export const chooses = (form: Pick<CloneForm, 'where' | 'source'>): boolean =>
+  form.where !== null && form.source?.type === 'template';
+
+/** Those whose networks matter: where the clones may be made. */
+export function hostsToChooseFrom<T extends { id: string }>(
+  form: CloneForm,
+  hosts: readonly T[],
+  sourceHostId: string | null,
+): T[] {
+  if (!chooses(form)) return hosts.filter(({ id }) => id === sourceHostId);
+  return form.where === 'auto' ? [...hosts] : hosts.filter(({ id }) => form.hostIds.includes(id));
+}
+
+/** Networks to choose from, each with where it is not to be had. */
+export function networksOf(
+  hosts: readonly Pick<HostView, 'name' | 'facts'>[],
+): { value: string; label: string }[] {
+  const all = hosts.map(({ name, facts }) => ({ name, networks: facts?.networks ?? [] }));
+  const names = [...new Set(all.flatMap(({ networks }) => networks.map(({ name }) => name)))].sort();
+  return names.map((value) => {
+    const on = all.filter(({ networks }) => networks.some(({ name }) => name === value));
+    const active = on.some(({ networks }) => networks.some(({ name, active: is }) => name === value && is));
+    const notes = [
+      ...(active ? [] : ['not active']),
+      ...(on.length === all.length ? [] : [`on ${on.map(({ name }) => name).join(', ')} only`]),
+    ];
+    return { value, label: notes.length === 0 ? value : `${value} (${notes.join(', ')})` };
+  });
+}
+
+function whereOf(form: CloneForm): Pick<CloneRequest, 'hostId' | 'placement'> {
+  if (!chooses(form)) return {};
+  const [only] = form.hostIds;
+  if (form.where === 'one') return only === undefined ? {} : { hostId: only };
+  return {
+    placement: {
+      policy: form.spread === 'few' ? 'pack' : 'spread',
+      rule: form.spread === 'apart' || form.spread === 'together' ? form.spread : 'any',
+      ...(form.where === 'some' ? { hostIds: form.hostIds } : {}),
+    },
+  };
+}
+
 function requestOf(
   form: CloneForm,
   source: Source,
@@ -116,6 +177,7 @@ function requestOf(
   const boots = form.mode !== 'memory';
   return {
     source,
+    ...whereOf(form),
     mode: form.mode,
     names,
     options: cloneOptionsSchema.parse({

@@ -5,6 +5,7 @@ import { useQuery } from '@tanstack/react-query';
 import { useMemo } from 'react';
 import { formatBytes } from '../../lib/format.ts';
 import { useTRPC } from '../../lib/trpc.ts';
+import type { HostView } from '../../server/views/host.ts';
 
 export interface SourceChoice {
   /** "template:<version id>" or "guest:<id>": as in the address of the page. */
@@ -26,19 +27,23 @@ export function useSources(): {
   guests: SourceChoice[];
   /** Names of the guests there are. */
   taken: ReadonlySet<string>;
+  /** All hosts, by name. */
+  hosts: HostView[];
   loading: boolean;
   error: unknown;
   refetch: () => void;
 } {
   const trpc = useTRPC();
   const templates = useQuery(trpc.template.list.queryOptions());
+  const hosts = useQuery(trpc.host.list.queryOptions());
   const guests = useQuery(trpc.guest.list.queryOptions({ pageSize: 500 }));
   const taken = useMemo(() => new Set(guests.data?.guests.map(({ name }) => name)), [guests.data]);
   return {
     taken,
-    loading: templates.isPending || guests.isPending,
-    error: templates.error ?? guests.error,
-    refetch: () => void Promise.all([templates.refetch(), guests.refetch()]),
+    hosts: hosts.data ?? [],
+    loading: templates.isPending || guests.isPending || hosts.isPending,
+    error: templates.error ?? guests.error ?? hosts.error,
+    refetch: () => void Promise.all([templates.refetch(), guests.refetch(), hosts.refetch()]),
     templates: (templates.data ?? []).flatMap((template) =>
       template.versions.map((version, index): SourceChoice => ({
         value: `template:${version.id}`,

@@ -67,6 +67,7 @@ export function BatchPage({ id }: { id: string }) {
         </Box>
       ) : null}
       <Summary operations={data} />
+      <Silent operations={data} />
       <Box className="panel">
         {data.map((operation) => (
           <OperationRow key={operation.id} operation={operation} />
@@ -81,6 +82,34 @@ function titleOf(operations: readonly OperationView[]): string {
   const first = operations[0];
   if (clones.length > 1) return `Clone ${count(clones.length, 'guest')}`;
   return first ? operationTitle(first) : 'Operations';
+}
+
+/** What waits for a host that does not answer, and what becomes of it. */
+function Silent({ operations }: { operations: readonly OperationView[] }) {
+  const trpc = useTRPC();
+  const open = operations.filter((operation) => !isEnded(operation.state));
+  const hosts = useQuery({ ...trpc.host.list.queryOptions(), enabled: open.length > 0 });
+  const silent = (hosts.data ?? []).filter(({ state }) => state === 'silent');
+  return silent.map(({ id, name }) => {
+    const waiting = open.filter(({ host }) => host.id === id);
+    if (waiting.length === 0) return null;
+    const begun = waiting.filter(({ startedAt }) => startedAt !== null).length;
+    return (
+      <Box key={id} mb="md">
+        <Problem
+          error={{
+            code: 'host-unreachable',
+            message: `${name} does not answer. ${count(waiting.length, 'operation')} of these ${waiting.length === 1 ? 'waits' : 'wait'} for it.`,
+            remedy:
+              begun === 0
+                ? 'Clones whose host was chosen for you are made on others after half a minute, where they find a place.'
+                : `What has begun there (${begun}) goes on or is undone when it is back.`,
+            retryable: false,
+          }}
+        />
+      </Box>
+    );
+  });
 }
 
 function Summary({ operations }: { operations: readonly OperationView[] }) {

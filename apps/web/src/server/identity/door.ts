@@ -42,11 +42,11 @@ export function sealForGuest(text: string): string {
  * Checks a clone request's identity against itself and against what other guests have. Throws `invalid-input` or `name-taken` with
  * the field at fault.
  */
-export async function checkIdentity(request: CloneRequest, hostId: string): Promise<void> {
-  validateIdentity(request.options.identity, request.names, await takenBy(request.names, hostId));
+export async function checkIdentity(request: CloneRequest, hostIds: readonly string[]): Promise<void> {
+  validateIdentity(request.options.identity, request.names, await takenBy(request.names, new Set(hostIds)));
 }
 
-async function takenBy(names: readonly string[], hostId: string): Promise<Taken> {
+async function takenBy(names: readonly string[], hostIds: ReadonlySet<string>): Promise<Taken> {
   const own = new Set(names);
   const rows = await db().prisma.guest.findMany({
     where: { state: { notIn: ['deleting', 'missing'] } },
@@ -56,9 +56,9 @@ async function takenBy(names: readonly string[], hostId: string): Promise<Taken>
   const addresses = new Map<string, string>();
   for (const row of rows) {
     // The same name twice on a host is told of as such, in better words.
-    if (own.has(row.name) && row.hostId === hostId) continue;
+    if (own.has(row.name) && hostIds.has(row.hostId)) continue;
     const attested = row.attested as unknown as AttestedIdentity | null;
-    if (row.hostId === hostId) hostnames.set(hostnameOf(row.name), row.name);
+    if (hostIds.has(row.hostId)) hostnames.set(hostnameOf(row.name), row.name);
     for (const address of [row.address, ...(attested?.addresses ?? [])])
       if (address !== null) addresses.set(address.split('/')[0] ?? '', row.name);
   }

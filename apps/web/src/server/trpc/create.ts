@@ -1,5 +1,6 @@
 import {
   snapshotNameSchema,
+  agreedSharesSchema,
   cloneRequestSchema,
   guestNameSchema,
   hostIdSchema,
@@ -87,6 +88,8 @@ export const createRouter = router({
         idempotencyKey,
         request: cloneRequestSchema,
         agreedFingerprint,
+        /** Where hosts were chosen: which gets what, as the preview said. */
+        agreedShares: agreedSharesSchema.optional(),
       }),
     )
     .mutation(async ({ ctx, input }) => {
@@ -94,7 +97,10 @@ export const createRouter = router({
       if (!(await wasAsked(ctx.signed.userId, input.idempotencyKey)))
         await checkIdentity(
           input.request,
-          input.request.hostId ?? (await hostOfSource(input.request.source)),
+          input.agreedShares?.map(({ hostId }) => hostId) ??
+            input.request.placement?.hostIds ?? [
+              input.request.hostId ?? (await hostOfSource(input.request.source)),
+            ],
         );
       return ring(await requestClone(db(), { userId: ctx.signed.userId, ...defined(input) }));
     }),

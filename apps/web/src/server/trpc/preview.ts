@@ -1,14 +1,20 @@
 import { cloneRequestSchema, guestQuestionSchema } from '@offshoot/clone-core/contract';
 import { checkIdentity } from '../identity/door.ts';
 import { hostOfGuest, hostOfSource } from '../sources.ts';
-import { queues } from '../services.ts';
+import { previewPlaced } from '../placement.ts';
+import { db, queues } from '../services.ts';
 import { procedure, router } from './init.ts';
 
 export const previewRouter = router({
   /** What a clone request would do, as its host's worker plans it now. */
   clone: procedure.input(cloneRequestSchema).query(async ({ input }) => {
+    if (input.placement) {
+      const placed = await previewPlaced(db(), (hostId, request) => queues().preview(hostId, request), input);
+      await checkIdentity(input, placed.placement?.shares.map(({ hostId }) => hostId) ?? []);
+      return placed;
+    }
     const hostId = input.hostId ?? (await hostOfSource(input.source));
-    await checkIdentity(input, hostId);
+    await checkIdentity(input, [hostId]);
     return queues().preview(hostId, input);
   }),
 

@@ -1,5 +1,6 @@
 /** What a domain definition says, as far as cloning needs it. Format: https://libvirt.org/formatdomain.html */
 import type { Element } from '@xmldom/xmldom';
+import type { GuestNeeds } from '../../contract.ts';
 import { attribute, bytesOf, child, childrenOf, parseXml, textOf } from './xml.ts';
 
 export interface DomainDisk {
@@ -57,6 +58,12 @@ export function readDomain(xml: string): Domain {
     hasNuma: child(root, 'cpu', 'numa') !== undefined,
   };
   return { ...domain, warnings: warningsOf(root, devices, domain) };
+}
+
+/** What a guest of this definition takes of a host. */
+export function needsOf(xml: string): GuestNeeds {
+  const { vcpus, memoryBytes, nics } = readDomain(xml);
+  return { vcpus, memoryBytes, networks: [...new Set(nics.flatMap(({ network }) => network ?? []))].sort() };
 }
 
 function diskOf(disk: Element): DomainDisk {

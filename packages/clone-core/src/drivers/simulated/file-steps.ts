@@ -69,7 +69,13 @@ export function sealHandler(host: SimulatedHost, speed: Speed, clock: Clock): St
       );
       // Every capture keeps files of its own here, so that each is a base of its own, also of the same content.
       const digest = digestOf([...disks.map((disk) => disk.digest), step.owner].join());
-      context.result({ base: { digest, definition: step.definition, disks } });
+      const { vcpus, memoryBytes, nics } = JSON.parse(step.definition) as {
+        vcpus: number;
+        memoryBytes: number;
+        nics: string[];
+      };
+      const needs = { vcpus, memoryBytes, networks: [...new Set(nics)] };
+      context.result({ base: { digest, definition: step.definition, disks, needs } });
       yield {};
     },
     undo: () => Promise.resolve(undefined), // the copies' own undo removes the disks

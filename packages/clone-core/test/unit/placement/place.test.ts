@@ -15,7 +15,7 @@ const host = (id: string, more: Partial<HostState> = {}): HostState => ({
   memoryFreeBytes: 64 * GIB,
   storeBytes: 100 * GIB,
   storeFreeBytes: 100 * GIB,
-  networks: ['default'],
+  networks: [{ name: 'default', active: true }],
   holds: 'none',
   ...more,
 });
@@ -39,7 +39,7 @@ const anyHost = fc.record({
   busyVcpus: fc.integer({ min: 0, max: 140 }),
   memoryFreeBytes: fc.integer({ min: 0, max: 8 }).map((value) => value * GIB),
   storeFreeBytes: fc.integer({ min: 0, max: 40 }).map((value) => value * GIB),
-  networks: fc.subarray(['default', 'lab']),
+  networks: fc.subarray(['default', 'lab']).map((names) => names.map((name) => ({ name, active: true }))),
   holds: fc.constantFrom('base' as const, 'coming' as const, 'older' as const, 'none' as const),
   unusable: fc.option(fc.constant('is drained'), { nil: undefined, freq: 5 }),
   receivesNothing: fc.option(fc.constant('its worker takes none'), { nil: undefined, freq: 5 }),
@@ -99,7 +99,8 @@ it('never gives a host more than it has, nor one that can’t be used, lacks a n
         expect(total((each) => each.memoryBytes)).toBeLessThanOrEqual(on.memoryFreeBytes);
         const vcpus = total((each) => each.vcpus);
         if (vcpus > 0) expect(vcpus + on.busyVcpus).toBeLessThanOrEqual(on.cores * VCPUS_PER_CORE);
-        for (const { networks } of mine) expect(on.networks).toEqual(expect.arrayContaining([...networks]));
+        for (const { networks } of mine)
+          expect(on.networks.map(({ name }) => name)).toEqual(expect.arrayContaining([...networks]));
         if (on.receivesNothing !== undefined) expect(on.holds).toBe('base');
         const apart = mine.flatMap((each) => each.apart ?? []);
         expect(new Set(apart).size).toBe(apart.length);
@@ -198,6 +199,7 @@ it('explains itself', () => {
       host('host-1', { holds: 'base', storeFreeBytes: 41.9 * GIB, busyVcpus: 3 }),
       host('host-2', { unusable: 'is drained' }),
       host('host-3', { networks: [] }),
+      host('host-3b', { networks: [{ name: 'default', active: false }] }),
       host('host-4', { storeFreeBytes: GIB }),
       host('host-5', { receivesNothing: 'its worker gives and takes none' }),
       host('host-6', { memoryFreeBytes: GIB / 16 }),
@@ -211,6 +213,7 @@ it('explains itself', () => {
   expect(placement.others.map(({ hostId, why }) => [hostId, why])).toEqual([
     ['host-2', 'is drained'],
     ['host-3', 'has no network “default”'],
+    ['host-3b', 'its network “default” is not active'],
     ['host-4', '1 GiB of its store are free, 1.5 GiB are needed'],
     ['host-5', 'does not have the base, and its worker gives and takes none'],
     ['host-6', '0 GiB of memory are free, 0.1 GiB are needed'],

@@ -6,6 +6,7 @@ import type { Incoming } from '../../../disks/transfer/receiving.ts';
 import type { Progress, StepContext, StepHandler } from '../../../driver.ts';
 import { OffshootError } from '../../../errors.ts';
 import type { Shell } from '../../../shell/shell.ts';
+import { needsOf } from '../domain-read.ts';
 import type { Reader } from '../inspect.ts';
 import type { FetchBaseStep } from '../types.ts';
 import { partial, removeEmpty, removeOwn } from './own-files.ts';
@@ -203,6 +204,7 @@ function resultOf(step: FetchBaseStep, manifest: Manifest): CapturedBase {
   return {
     digest,
     definition: step.definition,
+    needs: needsOf(step.definition),
     disks,
     ...(nvramPath === undefined ? {} : { nvramPath }),
     ...(memory === undefined || step.memory === undefined

@@ -5,6 +5,7 @@ import type { Progress, StepContext, StepHandler } from '../../../driver.ts';
 import { OffshootError } from '../../../errors.ts';
 import type { GuestInside } from '../../../identity/contract.ts';
 import type { Shell } from '../../../shell/shell.ts';
+import { needsOf } from '../domain-read.ts';
 import { refuseUsed, type Reader } from '../inspect.ts';
 import { readHead } from '../save-image.ts';
 import type { SealStep } from '../types.ts';
@@ -96,6 +97,7 @@ async function baseOf(
   return {
     digest,
     definition,
+    needs: needsOf(definition),
     disks,
     ...(nvramPath === undefined ? {} : { nvramPath }),
     // Not in the manifest, which anyone may read: a definition may hold a display's password.
