@@ -12,11 +12,17 @@ export interface Duty {
   begun(stop: AbortSignal): Promise<boolean>;
   /** Resolves when the lock was let go, after the abort. */
   ended: Promise<void>;
+  /** Aborted, with an OffshootError as its reason, when PostgreSQL refuses this worker's credential. */
+  refusal: AbortSignal;
 }
+
+/** invalid_authorization_specification and invalid_password (PostgreSQL 18, appendix A). */
+const REFUSALS: ReadonlySet<unknown> = new Set(['28000', '28P01']);
 
 /** Takes and keeps the host's lock until the signal aborts. Taken over by another worker: everything running stops, undone by nobody here. */
 export function takeDuty(db: Db, hostId: string, running: Running, signal: AbortSignal, log: Logger): Duty {
   let held = false;
+  const refusal = new AbortController();
   let first: (() => void) | undefined;
   const begun = new Promise<void>((resolve) => {
     first = resolve;
@@ -37,6 +43,16 @@ export function takeDuty(db: Db, hostId: string, running: Running, signal: Abort
       },
       onBroken: (error) => {
         held = false;
+        if ('code' in error && REFUSALS.has(error.code)) {
+          const refused = new OffshootError('not-allowed', {
+            publicMessage: `The portal refuses this worker’s credential for the host ${hostId}: it was revoked, or is wrong.`,
+            remedy: 'Join the host again with a new token from the portal’s Hosts page.',
+            cause: error,
+          });
+          running.abortAll(new OffshootError('lost-claim', { publicMessage: refused.publicMessage }));
+          refusal.abort(refused);
+          return;
+        }
         log.warn({ err: error }, 'PostgreSQL does not answer; taking the lock on the host again');
       },
     },
@@ -54,5 +70,6 @@ export function takeDuty(db: Db, hostId: string, running: Running, signal: Abort
       return Promise.race([begun.then(() => true), stopped]);
     },
     ended,
+    refusal: refusal.signal,
   };
 }

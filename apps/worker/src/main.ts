@@ -5,6 +5,9 @@ import { readConfig, type WorkerConfig } from './config.ts';
 import { version } from './version.ts';
 import { runWorker } from './worker.ts';
 
+/** EX_CONFIG of sysexits.h: the portal refuses this worker, so starting it again changes nothing. Its unit does not. */
+const EXIT_REFUSED = 78;
+
 function configured(): WorkerConfig | undefined {
   try {
     return readConfig(process.env);
@@ -38,7 +41,7 @@ if (config) {
   } catch (error) {
     const shown = toOffshootError(error);
     log.fatal({ err: shown, context: shown.context }, shown.publicMessage);
-    process.exitCode = 1;
+    process.exitCode = shown.code === 'not-allowed' ? EXIT_REFUSED : 1;
   }
   // A queue that could not say goodbye to its Redis would try for ever.
   process.exit();

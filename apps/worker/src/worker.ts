@@ -3,7 +3,7 @@ import { lanes, type Lane } from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import { openDatabase, type Db } from '@offshoot/db/client';
 import { registerHost, reportHost } from '@offshoot/db/inventory';
-import { collectUnusedBases, giveBack } from '@offshoot/db/operations';
+import { collectUnusedBases, giveBack, healCopies } from '@offshoot/db/operations';
 import { registerPeer } from '@offshoot/db/peers';
 import type { JobRef } from '@offshoot/db/types';
 import { openQueues } from '@offshoot/queue/jobs';
@@ -28,6 +28,8 @@ const COLLECT_MS = 60_000;
 const PREVIEWS_AT_ONCE = 4;
 /** How long a stop waits for running steps to let go, and then for connections to close, milliseconds. */
 const STOP_PATIENCE_MS = 5000;
+/** The same where neither PostgreSQL nor Redis lets it in any more, milliseconds. */
+const REFUSED_PATIENCE_MS = 250;
 
 /** Serves the host until `stop` aborts, then gives work back and closes. Resolves when all is closed. */
 export async function runWorker(
@@ -44,8 +46,13 @@ export async function runWorker(
   const stopping = new AbortController();
   const workerId = `${config.OFFSHOOT_HOST_ID}/${process.pid}/${randomUUID().slice(0, 8)}`;
   const duty = takeDuty(db, host.id, running, stopping.signal, log);
+  const halt = AbortSignal.any([stop, duty.refusal]);
+  const patience = (): number => (duty.refusal.aborted ? REFUSED_PATIENCE_MS : STOP_PATIENCE_MS);
   try {
-    if (!(await duty.begun(stop))) return;
+    if (!(await duty.begun(halt))) {
+      duty.refusal.throwIfAborted();
+      return;
+    }
     await registerHost(db, {
       id: host.id,
       name: config.OFFSHOOT_HOST_NAME,
@@ -60,7 +67,9 @@ export async function runWorker(
         try {
           await queues.enqueueOperation(job);
         } catch (error) {
-          // The reconciler rings again; the row is the truth.
+          // The reconciler rings again; the row is the truth. Another host's queue is closed to a worker that joined:
+          // that host's own reconciler rings.
+          if (job.hostId !== host.id) continue;
           log.warn({ err: error, operationId: job.operationId }, 'a doorbell could not be rung');
           return;
         }
@@ -85,7 +94,9 @@ export async function runWorker(
       RECONCILE_MS,
       'reconciling',
       async () => {
-        if (duty.held) await reconcile(db, host.id, running, ring);
+        if (!duty.held) return;
+        await ring(await healCopies(db, host.id));
+        await reconcile(db, host.id, running, ring);
       },
       stopping.signal,
       log,
@@ -122,7 +133,7 @@ export async function runWorker(
     const servers = [...laneServers, previews];
     await Promise.all([inventory.now(), reconciler.now(), collector.now()]);
     onReady();
-    await aborted(stop);
+    await aborted(halt);
     const reason = new OffshootError('busy', {
       publicMessage: 'The worker stops; another one goes on.',
       retryable: true,
@@ -131,8 +142,9 @@ export async function runWorker(
     running.abortAll(reason);
     await Promise.race([
       Promise.all(servers.map((server) => server.close())),
-      sleep(STOP_PATIENCE_MS, undefined, { ref: false }),
+      sleep(patience(), undefined, { ref: false }),
     ]);
+    duty.refusal.throwIfAborted();
     const left = running.claims();
     if (left.length > 0) await giveBack(db, left, { totalMs: 2000 });
     await sayGoodbye(db, host.id, log);
@@ -148,7 +160,7 @@ export async function runWorker(
     };
     // All that matters is written: a Redis that restarts at this moment must not keep a worker from going.
     const waited = new AbortController();
-    await Promise.race([close(), sleep(STOP_PATIENCE_MS, undefined, { signal: waited.signal })]);
+    await Promise.race([close(), sleep(patience(), undefined, { signal: waited.signal })]);
     waited.abort();
   }
 }

@@ -85,13 +85,13 @@ async function quarantineFound(
 ): Promise<{ jobs: JobRef[]; events: NewEvent[] }> {
   const damaged = result?.transfer?.damaged ?? [];
   if (held.request.kind === 'transfer' && damaged.length > 0)
-    return quarantine(tx, held.request.digest, damaged);
+    return quarantine(tx, held.request.digest, damaged, row.hostId);
   if (result?.verified?.baseIntact !== false || row.guestId === null) return { jobs: [], events: [] };
   const { rows } = await tx.query<{ digest: string }>(
     'SELECT b."digest" FROM "guest" g JOIN "base" b ON b."id" = g."baseId" WHERE g."id" = $1',
     [row.guestId],
   );
-  return rows[0] ? quarantine(tx, rows[0].digest, [row.hostId]) : { jobs: [], events: [] };
+  return rows[0] ? quarantine(tx, rows[0].digest, [row.hostId], row.hostId) : { jobs: [], events: [] };
 }
 
 /** A guest went, or a base was made that nothing came to stand on. */

@@ -15,12 +15,9 @@ export async function withConsistencyOfBase(
   const { request } = held;
   if (request.kind !== 'clone') return result;
   const { rows } = await tx.query<{ consistency: Consistency | null; note: string | null }>(
-    `SELECT o."result" ->> 'consistency' AS consistency, o."result" ->> 'consistencyNote' AS note
-     FROM "base" b JOIN "operation" o ON o."kind" IN ('capture', 'import')
-       AND o."state" = 'finished' AND o."result" -> 'base' ->> 'digest' = b."digest"
+    `SELECT c."consistency", c."note" FROM "base" b CROSS JOIN LATERAL offshoot_consistency(b."digest") c
      WHERE b."id" = COALESCE((SELECT v."baseId" FROM "template_version" v WHERE v."id" = $1),
-       (SELECT g."baseId" FROM "guest" g WHERE g."id" = $2 AND g."mode" = 'linked'))
-     ORDER BY o."id" DESC LIMIT 1`,
+       (SELECT g."baseId" FROM "guest" g WHERE g."id" = $2 AND g."mode" = 'linked'))`,
     [request.source.type === 'template' ? request.source.versionId : null, held.guestId],
   );
   const base = rows[0];

@@ -16,13 +16,13 @@ export interface HostRegistration {
   workerVersion: string;
 }
 
-/** Adds the host, or brings its row up to date with the worker that serves it now. */
+/** Adds the host, or brings its row up to date with the worker that serves it now. A joined host keeps the name it was given. */
 export function registerHost(db: Db, host: HostRegistration): Promise<void> {
   return persistently(() =>
     transaction(db, async (tx) => {
       await tx.query(
         `INSERT INTO "host" ("id", "name", "kind", "simulated", "workerVersion", "heartbeatAt") VALUES ($1, $2, $3, $4, $5, clock_timestamp())
-       ON CONFLICT ("id") DO UPDATE SET "name" = EXCLUDED."name", "kind" = EXCLUDED."kind", "simulated" = EXCLUDED."simulated",
+       ON CONFLICT ("id") DO UPDATE SET "name" = CASE WHEN offshoot_is_worker() THEN "host"."name" ELSE EXCLUDED."name" END, "kind" = EXCLUDED."kind", "simulated" = EXCLUDED."simulated",
          "workerVersion" = EXCLUDED."workerVersion", "heartbeatAt" = EXCLUDED."heartbeatAt"`,
         [host.id, host.name, host.kind, host.simulated, host.workerVersion],
       );
@@ -34,10 +34,9 @@ export function registerHost(db: Db, host: HostRegistration): Promise<void> {
 /** MACs of the guests of all other hosts, as far as they are known. */
 export function macsElsewhere(db: Db, hostId: string): Promise<string[]> {
   return persistently(async () => {
-    const { rows } = await db.pool.query<{ mac: string }>(
-      'SELECT DISTINCT lower(unnest("macs")) AS mac FROM "guest" WHERE "hostId" <> $1',
-      [hostId],
-    );
+    const { rows } = await db.pool.query<{ mac: string }>('SELECT offshoot_macs_elsewhere($1) AS mac', [
+      hostId,
+    ]);
     return rows.map(({ mac }) => mac);
   });
 }

@@ -19,7 +19,7 @@ export {
   requestVerify,
 } from './guest-requests.ts';
 export { refreshRequest, requestRefresh, requestRestore } from './refresh-request.ts';
-export { requestTransfer, transferFor } from './transfer.ts';
+export { healCopies, requestTransfer, transferFor } from './transfer.ts';
 export { requestCancel, requestRetry } from './cancel.ts';
 export { collectUnusedBases } from './collect.ts';
 export { claim, markStale, savePlan, viewOf, CLAIM_EXPIRES_SECONDS, type Claim } from './claims.ts';

@@ -25,10 +25,5 @@ export async function sharedIdentities(db: Db): Promise<SharedIdentity[]> {
 
 /** Remembers since when each value is shared, and forgets those that are not any more. */
 export async function noteShared(db: Db): Promise<void> {
-  await db.pool.query(
-    `WITH shared AS (${SHARED}), gone AS (
-       DELETE FROM "shared_identity" s WHERE NOT EXISTS (SELECT 1 FROM shared x WHERE x."field" = s."field" AND x."value" = s."value"))
-     INSERT INTO "shared_identity" ("field", "value", "since") SELECT "field", "value", clock_timestamp() FROM shared
-     ON CONFLICT DO NOTHING`,
-  );
+  await db.pool.query('SELECT offshoot_note_shared()');
 }

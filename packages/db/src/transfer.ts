@@ -8,8 +8,8 @@ import { OffshootError } from '@offshoot/clone-core/errors';
 import { ask, insertUnasked, type Asked, type NewOperation } from './ask.ts';
 import type { Db } from './client.ts';
 import { HOST_SILENT_SECONDS } from './inventory.ts';
-import { newId, type Tx } from './transaction.ts';
-import type { NewEvent } from './events.ts';
+import { appendEvents, type NewEvent } from './events.ts';
+import { newId, persistently, transaction, type Tx } from './transaction.ts';
 import type { BatchResult, JobRef, StoredRequest } from './types.ts';
 
 type StoredTransfer = Extract<StoredRequest, { kind: 'transfer' }>;
@@ -277,32 +277,65 @@ async function copyOf(db: Db, baseId: string): Promise<CapturedBase> {
 }
 
 /**
- * Notes that hosts' copies are damaged: nothing is cloned from them any more. Where another host has a whole one that is
- * fetched again, unasked. The caller appends the events and rings.
+ * Notes that hosts' copies are damaged: nothing is cloned from them any more. Where another host has a whole one, the copy
+ * of `here` is fetched again, unasked; the other hosts' own workers see to theirs. The caller appends the events and rings.
  */
 export async function quarantine(
   tx: Tx,
   digest: string,
   hostIds: readonly string[],
-): Promise<{ jobs: JobRef[]; events: NewEvent[] }> {
-  const { rows } = await tx.query<{ hostId: string; label: string | null }>(
-    `UPDATE "base" b SET "damagedAt" = clock_timestamp() WHERE b."digest" = $1 AND b."hostId" = ANY($2::text[]) AND b."damagedAt" IS NULL
-     RETURNING b."hostId", (SELECT min(t."name" || ' v' || v."number") FROM "template_version" v JOIN "template" t ON t."id" = v."templateId"
-       JOIN "base" vb ON vb."id" = v."baseId" WHERE vb."digest" = b."digest") AS label`,
+  here: string,
+): Promise<Unasked> {
+  await tx.query(
+    `UPDATE "base" SET "damagedAt" = clock_timestamp() WHERE "digest" = $1 AND "hostId" = ANY($2::text[]) AND "damagedAt" IS NULL`,
     [digest, hostIds],
   );
-  if (rows.length === 0) return { jobs: [], events: [] };
-  const holders = await holdersOf(tx, digest);
-  if (!holders.some(({ damaged, gives }) => !damaged && gives)) return { jobs: [], events: [] };
-  const label = rows[0]?.label ?? `base ${digest.slice(0, 12)}`;
-  return insertUnasked(
-    tx,
-    await makeTransfers(
-      tx,
-      { digest, label },
-      rows.map(({ hostId }) => hostId),
-    ),
+  return hostIds.includes(here) ? fetchAgain(tx, here) : { jobs: [], events: [] };
+}
+
+interface Unasked {
+  jobs: JobRef[];
+  events: NewEvent[];
+}
+
+/** One that failed is tried again after so long, minutes. */
+const HEAL_AGAIN_MINUTES = 10;
+
+/** As `quarantine` does, for copies of the host that another one found to be damaged. Resolves with the jobs to ring for. */
+export function healCopies(db: Db, hostId: string): Promise<JobRef[]> {
+  return persistently(async () => {
+    const { rowCount } = await db.pool.query(`SELECT 1 FROM "base" b WHERE ${DAMAGED} LIMIT 1`, [
+      hostId,
+      HEAL_AGAIN_MINUTES,
+    ]);
+    if (rowCount === 0) return [];
+    return transaction(db, async (tx) => {
+      const { jobs, events } = await fetchAgain(tx, hostId);
+      await appendEvents(tx, events);
+      return jobs;
+    });
+  });
+}
+
+const DAMAGED = `b."hostId" = $1 AND b."damagedAt" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "operation" o WHERE o."kind" = 'transfer' AND o."hostId" = $1
+  AND o."request" ->> 'digest' = b."digest" AND (o."finishedAt" IS NULL
+    OR o."finishedAt" > b."damagedAt" AND o."finishedAt" > clock_timestamp() - make_interval(mins => $2::int)))`;
+
+async function fetchAgain(tx: Tx, hostId: string): Promise<Unasked> {
+  const { rows } = await tx.query<{ digest: string; label: string | null }>(
+    `SELECT b."digest", (SELECT min(t."name" || ' v' || v."number") FROM "template_version" v JOIN "template" t ON t."id" = v."templateId"
+       JOIN "base" vb ON vb."id" = v."baseId" WHERE vb."digest" = b."digest") AS label FROM "base" b WHERE ${DAMAGED} ORDER BY b."id"`,
+    [hostId, HEAL_AGAIN_MINUTES],
   );
+  const operations: NewOperation[] = [];
+  for (const { digest, label } of rows) {
+    const holders = await holdersOf(tx, digest);
+    if (!holders.some(({ damaged, gives }) => !damaged && gives)) continue;
+    operations.push(
+      ...(await makeTransfers(tx, { digest, label: label ?? `base ${digest.slice(0, 12)}` }, [hostId])),
+    );
+  }
+  return insertUnasked(tx, operations);
 }
 
 /** What is known of the inside of a base goes with its content. */

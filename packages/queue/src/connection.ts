@@ -1,4 +1,5 @@
 import { OffshootError } from '@offshoot/clone-core/errors';
+import { readFileSync } from 'node:fs';
 import { Redis } from 'ioredis';
 
 /** Where a Redis is and how to sign in to it. */
@@ -17,7 +18,8 @@ export const COMMAND_TIMEOUT_MS = 2000;
 
 /**
  * Options for one connection of a Redis URL: `redis://[:password@]host:port[/db]`, `rediss://…`, or
- * `unix:///path/to.sock[?password=…]`.
+ * `unix:///path/to.sock[?user=…&password=…]`. With `?ca=/file.pem` only a server whose certificate that authority signed is
+ * talked to.
  */
 export function redisOptions(url: string): RedisTarget {
   let parsed: URL;
@@ -32,8 +34,10 @@ export function redisOptions(url: string): RedisTarget {
     });
   }
   const password = decodeURIComponent(parsed.password) || parsed.searchParams.get('password') || undefined;
+  const username = decodeURIComponent(parsed.username) || parsed.searchParams.get('user') || undefined;
+  const ca = parsed.searchParams.get('ca');
   const credentials = {
-    ...(parsed.username === '' ? {} : { username: decodeURIComponent(parsed.username) }),
+    ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
   };
   if (parsed.protocol === 'unix:') return { path: decodeURIComponent(parsed.pathname), ...credentials };
@@ -50,7 +54,7 @@ export function redisOptions(url: string): RedisTarget {
     port: parsed.port === '' ? 6379 : Number(parsed.port),
     db,
     ...credentials,
-    ...(parsed.protocol === 'rediss:' ? { tls: {} } : {}),
+    ...(parsed.protocol === 'rediss:' ? { tls: ca === null ? {} : { ca: readFileSync(ca, 'utf8') } } : {}),
   };
 }
 

@@ -1,5 +1,8 @@
+import { resolve } from 'node:path';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import { z } from 'zod';
+
+const place = z.string().regex(/^(?:[A-Za-z0-9.-]+|\[[0-9a-f:]+\]):\d{1,5}$/i, 'must be name:port');
 
 const schema = z.object({
   DATABASE_URL: z.string().min(1),
@@ -12,6 +15,13 @@ const schema = z.object({
   OFFSHOOT_IDENTITY_KEY: z.string().min(1).optional(),
   /** What secrets for Windows guests are sealed with; the workers need the same. */
   OFFSHOOT_SEAL_SECRET: z.string().min(32, 'must have at least 32 characters').optional(),
+  /** Where workers on other machines reach PostgreSQL and Redis, over TLS: "name:port". Unset: none can join. */
+  OFFSHOOT_FLEET_POSTGRES: place.optional(),
+  OFFSHOOT_FLEET_REDIS: place.optional(),
+  /** File with the authority that signed their certificates, PEM. Unset: one that the machines trust already. */
+  OFFSHOOT_FLEET_CA: z.string().startsWith('/', 'must be an absolute path').optional(),
+  /** The worker that joining machines download, one file. */
+  OFFSHOOT_WORKER_FILE: z.string().startsWith('/', 'must be an absolute path').optional(),
 });
 
 export interface Env {
@@ -24,6 +34,9 @@ export interface Env {
   identityKey: string | undefined;
   /** Undefined: no secret can be given to a guest. */
   sealSecret: string | undefined;
+  /** Undefined: only this machine's worker. */
+  fleet: { postgres: string; redis: string; ca: string | undefined } | undefined;
+  workerFile: string;
 }
 
 let cached: Env | undefined;
@@ -51,8 +64,25 @@ export function env(): Env {
     publicUrl: OFFSHOOT_URL ?? BETTER_AUTH_URL,
     identityKey: OFFSHOOT_IDENTITY_KEY === undefined ? undefined : pemOf(OFFSHOOT_IDENTITY_KEY),
     sealSecret: OFFSHOOT_SEAL_SECRET,
+    fleet: fleetOf(parsed.data),
+    // The web runs in its own folder or in the repository's.
+    workerFile:
+      parsed.data.OFFSHOOT_WORKER_FILE ??
+      resolve(
+        process.cwd(),
+        process.cwd().endsWith('/web') ? '../worker' : 'apps/worker',
+        'dist/offshoot-worker.mjs',
+      ),
   };
   return cached;
+}
+
+function fleetOf({
+  OFFSHOOT_FLEET_POSTGRES: postgres,
+  OFFSHOOT_FLEET_REDIS: redis,
+  OFFSHOOT_FLEET_CA: ca,
+}: z.output<typeof schema>): Env['fleet'] {
+  return postgres === undefined || redis === undefined ? undefined : { postgres, redis, ca };
 }
 
 /** An .env file holds one line a value: there a key is base64 of its PEM. */

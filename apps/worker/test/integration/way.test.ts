@@ -12,6 +12,7 @@ import {
   clone,
   copying,
   ended,
+  fast,
   importTemplate,
   openSimulatedRig,
   options,
@@ -24,7 +25,8 @@ import {
 describe('the whole way', () => {
   let rig: SimulatedRig;
   beforeAll(async () => {
-    rig = await openSimulatedRig(inject('postgresUrl'));
+    // With the credential of a host that joined: all of it with no more than that host's rows and queues.
+    rig = await openSimulatedRig(inject('postgresUrl'), fast, { joined: true });
     await rig.worker();
   });
   afterAll(() => rig.close());

@@ -16,6 +16,8 @@ import {
   requestTransfer,
 } from '@offshoot/db/operations';
 import { moveFromSilent } from '@offshoot/db/placement';
+import { activeWorkers } from '@offshoot/db/workers';
+import { openAccess, type Access } from '@offshoot/queue/access';
 import {
   obstacle,
   openFleet,
@@ -23,11 +25,12 @@ import {
   type Fleet,
   type FleetHost,
   type LabWorker,
+  type Portal,
   type Relay,
 } from '@offshoot/tools/fleet-lab';
 import { makeDisk, MIB, sha256 } from '@offshoot/tools/lab/disks';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { openRig, type PostgresUrl, type Rig } from '../support/services.ts';
+import { credentialFor, openRig, type PostgresUrl, type Rig } from '../support/services.ts';
 import { ended, ring } from '../support/simulated.ts';
 import { expectFinished } from './support/lab.ts';
 
@@ -38,6 +41,19 @@ let fleet: Fleet;
 let rig: Rig;
 let relay: Relay;
 let workers: Map<string, LabWorker>;
+/** Every host's worker signs in with its own credential, and can do no more than its own work. */
+let access: Access;
+let portals: Map<string, Portal>;
+
+async function admit({ name }: FleetHost): Promise<void> {
+  const urls = await credentialFor(rig, access, name);
+  const database = new URL(relay.url);
+  const { username, password } = new URL(urls.DATABASE_URL);
+  Object.assign(database, { username, password });
+  portals.set(name, { databaseUrl: database.toString(), redisUrl: urls.REDIS_URL });
+}
+const startOn = (one: FleetHost): Promise<LabWorker> =>
+  one.startWorker(portals.get(one.name) ?? { databaseUrl: '', redisUrl: '' });
 
 const asked = () => ({ userId: null, idempotencyKey: randomUUID() });
 const rung = async (batch: Promise<Parameters<typeof ring>[1]>) =>
@@ -96,14 +112,18 @@ describe.skipIf(hindrance !== undefined)(`a fleet${why}`, () => {
     rig = await openRig(url, {});
     relay = await relayPostgres(rig.databaseUrl, join(fleet.folder, 'pg'));
     workers = new Map();
-    await Promise.all(
-      fleet.hosts.map(async (each) =>
-        workers.set(each.name, await each.startWorker({ databaseUrl: relay.url, redisUrl: rig.redis.url })),
-      ),
+    portals = new Map();
+    access = openAccess(
+      rig.redis.url,
+      () => activeWorkers(rig.db),
+      () => undefined,
     );
+    for (const each of fleet.hosts) await admit(each);
+    await Promise.all(fleet.hosts.map(async (each) => workers.set(each.name, await startOn(each))));
   });
   afterAll(async () => {
     await fleet.close();
+    access.close();
     await relay.close();
     await rig.close();
   });
@@ -234,7 +254,7 @@ describe.skipIf(hindrance !== undefined)(`a fleet${why}`, () => {
       .poll(async () => progressOf(id), { timeout: 30_000, interval: 50 })
       .toBeGreaterThan(bytes / 3);
     await workers.get('host-3')?.kill();
-    workers.set('host-3', await host(3).startWorker({ databaseUrl: relay.url, redisUrl: rig.redis.url }));
+    workers.set('host-3', await startOn(host(3)));
     const [result] = await finished([id]);
     expect(result?.transfer?.reusedBytes).toBeGreaterThan(bytes / 4);
     const copy = await copyOn('host-3', digest);

@@ -6,6 +6,8 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { openDatabase, type Db } from '@offshoot/db/client';
 import { freshDatabase } from '@offshoot/db/testing/postgres';
+import { activeWorkers, admitWorker, revokeWorkers } from '@offshoot/db/workers';
+import { openAccess, type Access } from '@offshoot/queue/access';
 import { openQueues, type Queues } from '@offshoot/queue/jobs';
 import { startRedis, type TestRedis } from '@offshoot/queue/testing/redis';
 
@@ -75,17 +77,58 @@ export interface Rig {
   close(): Promise<void>;
 }
 
+/** Signs in as a host's own worker, not as the portal. */
+export interface WorkerUrls {
+  DATABASE_URL: string;
+  REDIS_URL: string;
+}
+
+/** A credential for the host, in PostgreSQL and in Redis. */
+export async function credentialFor(
+  rig: Pick<Rig, 'db' | 'databaseUrl' | 'redis'>,
+  access: Access,
+  hostId: string,
+  hostName = hostId,
+): Promise<WorkerUrls> {
+  const credential = await admitWorker(rig.db, { hostId, hostName, kind: 'libvirt', machine: null });
+  await access.admit([credential]);
+  const database = new URL(rig.databaseUrl);
+  database.username = credential.role;
+  database.password = credential.password;
+  return {
+    DATABASE_URL: database.toString(),
+    REDIS_URL: `${rig.redis.url}?user=${credential.role}&password=${credential.password}`,
+  };
+}
+
+export interface RigOptions {
+  /** Its workers sign in with credentials of their hosts, as ones that joined do; else as the portal. */
+  joined?: boolean;
+}
+
 /** A fresh database on the given PostgreSQL, a Redis of its own, and workers with the given configuration. */
-export async function openRig(postgresUrl: string, hostEnv: Readonly<Record<string, string>>): Promise<Rig> {
+export async function openRig(
+  postgresUrl: string,
+  hostEnv: Readonly<Record<string, string>>,
+  options: RigOptions = {},
+): Promise<Rig> {
   const database = await freshDatabase(postgresUrl);
   const redis = await startRedis();
   const db = openDatabase(database.url);
   const queues = openQueues(redis.url);
+  const joined = options.joined ?? process.env['OFFSHOOT_TEST_JOINED'] === '1';
+  const access = openAccess(
+    redis.url,
+    () => activeWorkers(db),
+    () => undefined,
+  );
+  const urls: WorkerUrls = joined
+    ? await credentialFor({ db, databaseUrl: database.url, redis }, access, 'h1', 'Host 1')
+    : { DATABASE_URL: database.url, REDIS_URL: redis.url };
   const workers: TestWorker[] = [];
   const launch: Rig['launch'] = (env = {}) => {
     const worker = startWorker({
-      DATABASE_URL: database.url,
-      REDIS_URL: redis.url,
+      ...urls,
       OFFSHOOT_HOST_ID: 'h1',
       OFFSHOOT_HOST_NAME: 'Host 1',
       ...hostEnv,
@@ -107,6 +150,8 @@ export async function openRig(postgresUrl: string, hostEnv: Readonly<Record<stri
     },
     async close() {
       await Promise.all(workers.map((worker) => worker.kill()));
+      access.close();
+      for (const { hostId } of await activeWorkers(db)) await revokeWorkers(db, hostId);
       await queues.close();
       await db.close();
       await database.drop();

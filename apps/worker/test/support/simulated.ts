@@ -15,7 +15,7 @@ import {
 } from '@offshoot/clone-core/contract';
 import { requestClone, requestImport } from '@offshoot/db/operations';
 import type { BatchResult, OperationRow } from '@offshoot/db/types';
-import { openRig, type Rig } from './services.ts';
+import { openRig, type Rig, type RigOptions } from './services.ts';
 
 export interface SimulatedRig extends Rig {
   /** Files on the simulated host that Offshoot's plans made. */
@@ -35,7 +35,11 @@ export const fast = { speed: { copyRate: 100e9, latencyMs: 1, tickMs: 10, bootMs
 /** Copies so slowly that a test can do something meanwhile. */
 export const slow = { speed: { copyRate: 300e6, latencyMs: 1, tickMs: 25, bootMs: 200 } };
 
-export async function openSimulatedRig(postgresUrl: string, config: object = fast): Promise<SimulatedRig> {
+export async function openSimulatedRig(
+  postgresUrl: string,
+  config: object = fast,
+  options: RigOptions = {},
+): Promise<SimulatedRig> {
   const folder = await mkdtemp(join(tmpdir(), 'offshoot-sim-'));
   const stateFile = join(folder, 'host.json');
   const hostEnv = (more: object = {}): Record<string, string> => ({
@@ -43,7 +47,7 @@ export async function openSimulatedRig(postgresUrl: string, config: object = fas
     OFFSHOOT_STORE: '/simulated',
     OFFSHOOT_SIMULATED: JSON.stringify({ stateFile, ...config, ...more }),
   });
-  const rig = await openRig(postgresUrl, hostEnv());
+  const rig = await openRig(postgresUrl, hostEnv(), options);
   const state = async (): Promise<HostState> =>
     existsSync(stateFile)
       ? (JSON.parse(await readFile(stateFile, 'utf8')) as HostState)

@@ -67,7 +67,7 @@ describe('schema.prisma and the migrations agree', () => {
          (SELECT string_agg(a.attname, ',' ORDER BY k.n) FROM unnest(x.indkey) WITH ORDINALITY k(att, n)
           JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.att) || ')' AS line
        FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid
-       WHERE t.relnamespace = 'public'::regnamespace AND t.relname <> '_prisma_migrations'`,
+       WHERE t.relnamespace = 'public'::regnamespace AND t.relname <> '_prisma_migrations' AND x.indpred IS NULL`,
     );
     const tableOf = (name: string): string =>
       models.models.find((model) => model.name === name)?.dbName ?? name;

@@ -8,6 +8,7 @@ import {
   claim,
   collectUnusedBases,
   finish,
+  healCopies,
   requestCancel,
   requestClone,
   requestRemoveBase,
@@ -150,12 +151,15 @@ it('where no host can give it, it says who has it and why not', async () => {
 it('a copy found damaged is set aside and fetched again from one that is whole', async () => {
   await arrive((await bring('h2')).operationIds[0]);
   // Host 3 found that host 1's copy is damaged, and took it from host 2.
-  const jobs = await perform((await bring('h3')).operationIds[0], {
+  await perform((await bring('h3')).operationIds[0], {
     base: someBase(),
     transfer: { receivedBytes: 1, reusedBytes: 0, from: ['h2'], interruptions: 0, damaged: ['h1'] },
   });
   expect(await copies()).toEqual(['h1 damaged', 'h2', 'h3']);
+  // Its own worker sees to it, once.
+  const jobs = await healCopies(test.db, 'h1');
   expect(jobs).toHaveLength(1);
+  expect(await healCopies(test.db, 'h1')).toEqual([]);
   expect(await operationOf(jobs[0]?.operationId)).toMatchObject({
     kind: 'transfer',
     hostId: 'h1',

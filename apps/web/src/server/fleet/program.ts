@@ -1,0 +1,35 @@
+/** The worker as one file, for machines that join: built with the portal, of its version. */
+import { createHash } from 'node:crypto';
+import { readFile, stat } from 'node:fs/promises';
+import { OffshootError } from '@offshoot/clone-core/errors';
+import { env } from '../env.ts';
+
+export interface Program {
+  bytes: Buffer<ArrayBuffer>;
+  /** sha256, hex. */
+  digest: string;
+}
+
+let held: { changedAt: number; program: Program } | undefined;
+
+/** @throws OffshootError `not-found` when it was not built. */
+export async function workerProgram(): Promise<Program> {
+  const file = env().workerFile;
+  try {
+    const { mtimeMs } = await stat(file);
+    if (held?.changedAt !== mtimeMs) {
+      const bytes = await readFile(file);
+      held = {
+        changedAt: mtimeMs,
+        program: { bytes, digest: createHash('sha256').update(bytes).digest('hex') },
+      };
+    }
+    return held.program;
+  } catch (cause) {
+    throw new OffshootError('not-found', {
+      publicMessage: 'The worker for other machines was not built with this portal.',
+      remedy: 'Run `npm run build`, then start the portal again.',
+      cause,
+    });
+  }
+}
