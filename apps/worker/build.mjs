@@ -1,15 +1,20 @@
-// Bundles the worker for production: workspace packages inside, npm packages outside. Starting from source costs start-up time.
+// Bundles the worker for production, twice. Starting from source costs start-up time.
 import { build } from 'esbuild';
 
-await build({
+const common = {
   entryPoints: ['src/main.ts'],
-  outfile: 'dist/main.js',
   bundle: true,
   platform: 'node',
   target: 'node20.19',
   format: 'esm',
-  sourcemap: true,
   absWorkingDir: import.meta.dirname,
+};
+
+// For this repository: workspace packages inside, npm packages outside.
+await build({
+  ...common,
+  outfile: 'dist/main.js',
+  sourcemap: true,
   plugins: [
     {
       name: 'npm-packages-stay-outside',
@@ -20,4 +25,22 @@ await build({
       },
     },
   ],
+});
+
+// For machines that join: one file that needs Node and nothing else. Native add-ons, which npm packages do without, stay out.
+await build({
+  ...common,
+  outfile: 'dist/offshoot-worker.mjs',
+  minify: true,
+  keepNames: true,
+  legalComments: 'eof',
+  external: ['pg-native', 'cpu-features', '*.node'],
+  banner: {
+    js: [
+      '#!/usr/bin/env node',
+      "import { createRequire as offshootRequire } from 'node:module';",
+      "import { fileURLToPath as offshootPath } from 'node:url';",
+      'const require = offshootRequire(import.meta.url), __filename = offshootPath(import.meta.url), __dirname = offshootPath(new URL(".", import.meta.url));',
+    ].join('\n'),
+  },
 });

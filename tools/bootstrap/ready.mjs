@@ -33,6 +33,7 @@ export const portalPackages = [
   'util-linux',
   'iproute2',
   'ca-certificates',
+  'openssl',
   'dosfstools',
   'mtools',
   'e2fsprogs',

@@ -1,24 +1,31 @@
-/** `node dist/main.js`: a worker for one host. Configured by the environment (config.ts); logs JSON lines to stdout. */
+/**
+ * `node dist/main.js`: a worker for one host. Configured by the environment (config.ts), or by having joined a portal
+ * (join/command.ts); logs JSON lines to stdout.
+ */
 import { toOffshootError } from '@offshoot/clone-core/errors';
 import { pino } from 'pino';
 import { readConfig, type WorkerConfig } from './config.ts';
+import { environmentFor } from './join/command.ts';
 import { version } from './version.ts';
 import { runWorker } from './worker.ts';
 
 /** EX_CONFIG of sysexits.h: the portal refuses this worker, so starting it again changes nothing. Its unit does not. */
 const EXIT_REFUSED = 78;
 
-function configured(): WorkerConfig | undefined {
+async function configured(): Promise<WorkerConfig | undefined> {
   try {
-    return readConfig(process.env);
-  } catch (error) {
-    console.error(toOffshootError(error).publicMessage);
+    const environment = await environmentFor(process.argv.slice(2), version, (line) => console.error(line));
+    return environment && readConfig(environment);
+  } catch (thrown) {
+    const { publicMessage, remedy, code, context } = toOffshootError(thrown);
+    console.error([publicMessage, remedy].filter(Boolean).join('\n'));
+    if (code === 'internal') console.error(context);
     process.exitCode = 2;
     return undefined;
   }
 }
 
-const config = configured();
+const config = await configured();
 if (config) {
   const log = pino({ level: config.OFFSHOOT_LOG_LEVEL, base: { host: config.OFFSHOOT_HOST_ID } });
   const stop = new AbortController();
@@ -43,6 +50,6 @@ if (config) {
     log.fatal({ err: shown, context: shown.context }, shown.publicMessage);
     process.exitCode = shown.code === 'not-allowed' ? EXIT_REFUSED : 1;
   }
-  // A queue that could not say goodbye to its Redis would try for ever.
-  process.exit();
 }
+// A queue that could not say goodbye to its Redis would try for ever.
+process.exit();

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import { z } from 'zod';
+import type { FleetPlace } from './fleet.ts';
 import { freePort, portIsFree } from './ports.ts';
 
 /** Less than this and the sample guest, PostgreSQL and a clone do not fit, bytes. */
@@ -29,6 +30,8 @@ export interface StartConfig {
   databaseUrl: string | undefined;
   redisUrl: string | undefined;
   isRoot: boolean;
+  /** Left out: nothing but the web listens on a port. */
+  fleet?: FleetPlace | undefined;
 }
 
 const schema = z.object({
@@ -39,7 +42,13 @@ const schema = z.object({
     .min(1, 'PORT is 1 to 65535.')
     .max(65_535, 'PORT is 1 to 65535.')
     .optional(),
-  HOST: z.string().min(1).default('127.0.0.1'),
+  HOST: z.string().min(1).optional(),
+  OFFSHOOT_FLEET_ADDRESS: z
+    .string()
+    .regex(/^[A-Za-z0-9.:-]+$/, 'OFFSHOOT_FLEET_ADDRESS is a name or an address of this machine.')
+    .optional(),
+  OFFSHOOT_FLEET_POSTGRES_PORT: z.coerce.number().int().min(1).max(65_535).default(7461),
+  OFFSHOOT_FLEET_REDIS_PORT: z.coerce.number().int().min(1).max(65_535).default(7462),
   OFFSHOOT_ONCE: z.enum(['0', '1'], { error: 'OFFSHOOT_ONCE is 0 or 1.' }).default('0'),
   OFFSHOOT_SAMPLE: z.enum(['0', '1'], { error: 'OFFSHOOT_SAMPLE is 0 or 1.' }).default('1'),
   DATABASE_URL: z.string().min(1).optional(),
@@ -62,6 +71,9 @@ export async function readStartConfig(env: NodeJS.ProcessEnv, argv: readonly str
     });
   }
   const settings = parsed.data;
+  const address = settings.OFFSHOOT_FLEET_ADDRESS;
+  // Machines that join come to the web too.
+  const listen = settings.HOST ?? (address === undefined ? '127.0.0.1' : '0.0.0.0');
   const isRoot = process.getuid?.() === 0;
   const data =
     settings.OFFSHOOT_DATA ?? (isRoot ? '/var/lib/offshoot' : join(homedir(), '.local/share/offshoot'));
@@ -70,13 +82,21 @@ export async function readStartConfig(env: NodeJS.ProcessEnv, argv: readonly str
   return {
     repository: join(dirname(fileURLToPath(import.meta.url)), '../../..'),
     data,
-    listen: settings.HOST,
-    port: await choosePort(settings.PORT, settings.HOST),
+    listen,
+    port: await choosePort(settings.PORT, listen),
     once: settings.OFFSHOOT_ONCE === '1' || argv.includes('--once'),
     sample: settings.OFFSHOOT_SAMPLE === '1',
     databaseUrl: settings.DATABASE_URL,
     redisUrl: settings.REDIS_URL,
     isRoot,
+    fleet:
+      address === undefined
+        ? undefined
+        : {
+            address,
+            postgresPort: settings.OFFSHOOT_FLEET_POSTGRES_PORT,
+            redisPort: settings.OFFSHOOT_FLEET_REDIS_PORT,
+          },
   };
 }
 

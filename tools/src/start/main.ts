@@ -13,7 +13,7 @@ import { ownServices, stopServices } from './child.ts';
 import { readStartConfig, type StartConfig } from './config.ts';
 import { takeFolder } from './instance.ts';
 import { startLibvirt } from './libvirt.ts';
-import { admin, build, startWeb, startWorker, type PortalEnvironment } from './portal.ts';
+import { admin, build, fleetEnvironment, startWeb, startWorker, type PortalEnvironment } from './portal.ts';
 import { startPostgresService } from './postgres.ts';
 import { startRedisService } from './redis.ts';
 import { isFirstStart, makeFirstClone, makeSampleTemplate, type SampleParts } from './sample.ts';
@@ -107,6 +107,8 @@ async function bringUp(config: StartConfig, folder: Awaited<ReturnType<typeof ta
     BETTER_AUTH_SECRET: await authSecret(config.data),
     OFFSHOOT_IDENTITY_KEY: await identityKey(config.data),
     OFFSHOOT_SEAL_SECRET: await sealSecret(config.data),
+    OFFSHOOT_SAMPLE_IMAGE: image,
+    ...fleetEnvironment(config),
   };
   const [web, , login] = await phase('Web and worker', () =>
     Promise.all([

@@ -13,6 +13,28 @@ export interface PortalEnvironment {
   BETTER_AUTH_SECRET: string;
   OFFSHOOT_IDENTITY_KEY: string;
   OFFSHOOT_SEAL_SECRET: string;
+  OFFSHOOT_FLEET_POSTGRES?: string;
+  OFFSHOOT_FLEET_REDIS?: string;
+  OFFSHOOT_FLEET_CA?: string;
+  /** What machines that join try KVM with. */
+  OFFSHOOT_SAMPLE_IMAGE?: string;
+}
+
+/** Where the private services are for other machines; nothing where they are one's own, which one's own settings say. */
+export function fleetEnvironment({
+  fleet,
+  data,
+  databaseUrl,
+  redisUrl,
+}: StartConfig): Partial<PortalEnvironment> {
+  if (!fleet) return {};
+  const at = fleet.address.includes(':') ? `[${fleet.address}]` : fleet.address;
+  const ours = databaseUrl === undefined || redisUrl === undefined;
+  return {
+    ...(databaseUrl === undefined ? { OFFSHOOT_FLEET_POSTGRES: `${at}:${fleet.postgresPort}` } : {}),
+    ...(redisUrl === undefined ? { OFFSHOOT_FLEET_REDIS: `${at}:${fleet.redisPort}` } : {}),
+    ...(ours ? { OFFSHOOT_FLEET_CA: join(data, 'tls', 'ca.pem') } : {}),
+  };
 }
 
 const webFolder = (config: StartConfig): string => join(config.repository, 'apps/web');

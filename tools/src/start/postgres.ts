@@ -7,6 +7,7 @@ import { execa } from 'execa';
 import pg from 'pg';
 import { startService, untilReady, type Service } from './child.ts';
 import type { StartConfig } from './config.ts';
+import { bindTo, fleetTls } from './fleet.ts';
 
 export interface Postgres {
   url: string;
@@ -59,8 +60,7 @@ export async function startPostgresService(config: StartConfig): Promise<Postgre
       cluster,
       '-k',
       sockets,
-      '-c',
-      'listen_addresses=',
+      ...(await listening(config, folder, user)),
       '-c',
       'max_connections=100',
       '-c',
@@ -76,10 +76,38 @@ export async function startPostgresService(config: StartConfig): Promise<Postgre
     graceMs: 20_000,
     ...(user ? { user } : {}),
   });
-  const url = `postgresql://offshoot@localhost/${DATABASE}?host=${encodeURIComponent(sockets)}`;
+  const port = config.fleet ? `:${config.fleet.postgresPort}` : '';
+  const url = `postgresql://offshoot@localhost${port}/${DATABASE}?host=${encodeURIComponent(sockets)}`;
   await untilReady(service, logFile, 'PostgreSQL', () => answers(url.replace(`/${DATABASE}?`, '/postgres?')));
   await ensureDatabase(url.replace(`/${DATABASE}?`, '/postgres?'));
   return { url, service };
+}
+
+/** Its socket alone; or for workers of other machines too, by TLS and with a password, which the portal's own account has none of. */
+async function listening(
+  config: StartConfig,
+  folder: string,
+  user: { uid: number; gid: number } | undefined,
+): Promise<string[]> {
+  if (!config.fleet) return ['-c', 'listen_addresses='];
+  const tls = await fleetTls(config.data, config.fleet);
+  const own = join(folder, 'tls');
+  await mkdir(own, { recursive: true, mode: 0o700 });
+  const hba = join(own, 'pg_hba.conf');
+  await writeFile(hba, `local all all trust\nhostssl ${DATABASE} all all scram-sha-256\n`);
+  const [certificate, key] = [join(own, 'server.pem'), join(own, 'server.key')];
+  await cp(tls.certificate, certificate);
+  await cp(tls.key, key);
+  await chmod(key, 0o600);
+  if (user) await Promise.all([own, hba, certificate, key].map((path) => chown(path, user.uid, user.gid)));
+  return Object.entries({
+    listen_addresses: bindTo(config.fleet),
+    port: config.fleet.postgresPort,
+    ssl: 'on',
+    ssl_cert_file: certificate,
+    ssl_key_file: key,
+    hba_file: hba,
+  }).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
 }
 
 async function reachable(url: string): Promise<string> {

@@ -1,10 +1,12 @@
 /** A private redis-server on a Unix socket in the data folder. */
-import { mkdir } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import { openQueues } from '@offshoot/queue/jobs';
 import { startService, untilReady, type Service } from './child.ts';
 import type { StartConfig } from './config.ts';
+import { bindTo, fleetTls } from './fleet.ts';
+import { redisSecret } from './secrets.ts';
 
 /** Uses REDIS_URL, or starts a private server: append-only, never evicting, reachable only through its socket. */
 export async function startRedisService(
@@ -21,10 +23,12 @@ export async function startRedisService(
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const socket = join(folder, 'redis.sock');
   const logFile = join(config.data, 'logs', 'redis.log');
+  const fleet = await listening(config, folder);
   const service = await startService({
     name: 'Redis',
     argv: [
       'redis-server',
+      ...fleet.argv,
       '--port',
       '0',
       '--unixsocket',
@@ -44,9 +48,28 @@ export async function startRedisService(
     ],
     logFile,
   });
-  const url = `unix://${encodeURI(socket)}`;
+  const url = `unix://${encodeURI(socket)}${fleet.query}`;
   await untilReady(service, logFile, 'Redis', () => answers(url));
   return { url, service };
+}
+
+/** For workers of other machines: TLS, and nobody without a password. That of the portal is in a file, not on the command line. */
+async function listening(config: StartConfig, folder: string): Promise<{ argv: string[]; query: string }> {
+  if (!config.fleet) return { argv: [], query: '' };
+  const tls = await fleetTls(config.data, config.fleet);
+  const password = await redisSecret(config.data);
+  const file = join(folder, 'redis.conf');
+  await writeFile(file, `requirepass ${password}\n`, { mode: 0o600 });
+  const bind = bindTo(config.fleet);
+  return {
+    argv: [
+      file,
+      ...['--tls-port', String(config.fleet.redisPort), '--bind', ...(bind === '*' ? ['*', '-::*'] : [bind])],
+      ...['--tls-cert-file', tls.certificate, '--tls-key-file', tls.key, '--tls-ca-cert-file', tls.ca],
+      ...['--tls-auth-clients', 'no'],
+    ],
+    query: `?password=${password}`,
+  };
 }
 
 async function answers(url: string): Promise<boolean> {

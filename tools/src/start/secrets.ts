@@ -9,6 +9,9 @@ export const authSecret = (data: string): Promise<string> => secretIn(data, 'aut
 /** What secrets for guests are sealed with, by the web and for the worker. */
 export const sealSecret = (data: string): Promise<string> => secretIn(data, 'seal-secret', randomHex);
 
+/** The portal's own password in Redis, where that listens for other machines. */
+export const redisSecret = (data: string): Promise<string> => secretIn(data, 'redis-secret', randomHex);
+
 /** The private key that signs certificates, PEM. Another key, another installation: what the old one signed is a stranger's then. */
 export const identityKey = (data: string): Promise<string> =>
   secretIn(data, 'identity-key.pem', () => generateInstallationKey().privateKey);

@@ -1,7 +1,7 @@
 /** The worker as one file, for machines that join: built with the portal, of its version. */
 import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
-import { OffshootError } from '@offshoot/clone-core/errors';
+import { OffshootError, toOffshootError } from '@offshoot/clone-core/errors';
 import { env } from '../env.ts';
 
 export interface Program {
@@ -31,5 +31,20 @@ export async function workerProgram(): Promise<Program> {
       remedy: 'Run `npm run build`, then start the portal again.',
       cause,
     });
+  }
+}
+
+/** `GET /api/join/worker`. The program itself is no secret. */
+export async function answerProgram(): Promise<Response> {
+  try {
+    const { bytes } = await workerProgram();
+    return new Response(bytes, {
+      headers: {
+        'Content-Type': 'text/javascript',
+        'Content-Disposition': 'attachment; filename="offshoot-worker.mjs"',
+      },
+    });
+  } catch (thrown) {
+    return new Response(toOffshootError(thrown).publicMessage, { status: 404 });
   }
 }
