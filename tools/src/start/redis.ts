@@ -64,9 +64,18 @@ async function listening(config: StartConfig, folder: string): Promise<{ argv: s
   return {
     argv: [
       file,
-      ...['--tls-port', String(config.fleet.redisPort), '--bind', ...(bind === '*' ? ['*', '-::*'] : [bind])],
-      ...['--tls-cert-file', tls.certificate, '--tls-key-file', tls.key, '--tls-ca-cert-file', tls.ca],
-      ...['--tls-auth-clients', 'no'],
+      '--tls-port',
+      String(config.fleet.redisPort),
+      '--bind',
+      ...(bind === '*' ? ['*', '-::*'] : [bind]),
+      '--tls-cert-file',
+      tls.certificate,
+      '--tls-key-file',
+      tls.key,
+      '--tls-ca-cert-file',
+      tls.ca,
+      '--tls-auth-clients',
+      'no',
     ],
     query: `?password=${password}`,
   };
