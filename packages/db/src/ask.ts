@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Lane, OperationKind, OperationState } from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import type { Db } from './client.ts';
+import { needServing } from './duty.ts';
 import { appendEvents, type NewEvent } from './events.ts';
 import type { Reserve } from './placement/reserve.ts';
 import { isDatabaseAway, newId, transaction, type Tx } from './transaction.ts';
@@ -63,6 +64,7 @@ export async function ask(
       const before = await batchOf(tx, asked, digest);
       if (before) return before;
       const { operations, events = [] } = await make(tx);
+      await needServing(tx, operations);
       const batchId = newId();
       await insertOperations(tx, asked, batchId, digest, operations);
       await appendEvents(tx, [...operations.map(bornEvent), ...events]);

@@ -29,6 +29,9 @@ const excludes = (kinds: string, others: string): string =>
      AND c."hostId" = o."hostId" AND c."kind" IN (${others})))`;
 const KEPT_WAITING = `${excludes(MAKES_BASE, `'remove-base'`)} OR ${excludes(`'remove-base'`, MAKES_BASE)}`;
 
+/** Nothing is begun there. What runs, or is being undone, goes on. */
+export const IN_MAINTENANCE = `EXISTS (SELECT 1 FROM "host" h WHERE h."id" = o."hostId" AND h."duty" = 'maintenance')`;
+
 /** A claim whose worker has not been heard of for so long may be taken over, seconds. */
 export const CLAIM_EXPIRES_SECONDS = 10;
 
@@ -91,7 +94,7 @@ export async function claim(
           `WITH before AS (SELECT "id", "state" FROM "operation" WHERE "id" = $1 FOR NO KEY UPDATE)
        UPDATE "operation" o SET "claimToken" = $2, "claimedBy" = $3, "heartbeatAt" = clock_timestamp(), "attempts" = o."attempts" + 1,
          "state" = CASE o."state" WHEN 'queued' THEN 'running' ELSE o."state" END, "startedAt" = COALESCE(o."startedAt", clock_timestamp())
-       FROM before WHERE o."id" = before."id" AND ($5::text IS NULL OR o."hostId" = $5) AND ((o."state" = 'queued' AND NOT (${KEPT_WAITING})) OR (o."state" IN ('running', 'undoing')
+       FROM before WHERE o."id" = before."id" AND ($5::text IS NULL OR o."hostId" = $5) AND ((o."state" = 'queued' AND NOT (${KEPT_WAITING}) AND NOT (${IN_MAINTENANCE})) OR (o."state" IN ('running', 'undoing')
          AND (o."claimToken" IS NULL OR o."claimToken" = $2 OR o."heartbeatAt" < clock_timestamp() - make_interval(secs => $4))))
        RETURNING before."state" AS was, o."kind", o."state", o."hostId", o."lane", o."title", o."guestId", o."request", o."agreedFingerprint",
          o."plan", o."nextStep", o."steps" -> o."nextStep" ->> 'state' AS "nextState", o."result", o."undoReason", o."cancelRequestedAt", o."attempts"`,

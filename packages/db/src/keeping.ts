@@ -1,6 +1,6 @@
 /** Keeping claims alive, giving them back, and finding what nobody works on. */
 import type { OperationState } from '@offshoot/clone-core/contract';
-import { CLAIM_EXPIRES_SECONDS, type Claim } from './claims.ts';
+import { CLAIM_EXPIRES_SECONDS, IN_MAINTENANCE, type Claim } from './claims.ts';
 import type { Db } from './client.ts';
 import { appendEvents } from './events.ts';
 import { listen } from './listen.ts';
@@ -73,7 +73,7 @@ export async function heartbeat(
 /** Operations of these hosts that a worker should be at: queued ones, and those whose worker has gone. Oldest first. */
 export async function listRunnable(db: Db, hostIds: readonly string[], limit = 200): Promise<JobRef[]> {
   const { rows } = await db.pool.query<JobRef>(
-    `SELECT "id" AS "operationId", "hostId", "lane", "attempts" AS "attempt" FROM "operation" WHERE "hostId" = ANY($1::text[]) AND ("state" = 'queued'
+    `SELECT "id" AS "operationId", "hostId", "lane", "attempts" AS "attempt" FROM "operation" o WHERE "hostId" = ANY($1::text[]) AND (("state" = 'queued' AND NOT (${IN_MAINTENANCE}))
        OR ("state" IN ('running', 'undoing') AND ("claimToken" IS NULL OR "heartbeatAt" < clock_timestamp() - make_interval(secs => $2))))
      ORDER BY "id" LIMIT $3`,
     [hostIds, CLAIM_EXPIRES_SECONDS, limit],

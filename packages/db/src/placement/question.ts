@@ -1,5 +1,6 @@
 /** The fleet as a placement sees it: what hosts reported, less what is promised. Reads only. */
 import type { CloneRequest, HostFacts } from '@offshoot/clone-core/contract';
+import type { Duty } from '@offshoot/clone-core/contract/joining';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import type { Holding, HostState, PlacementQuestion, Seat } from '@offshoot/clone-core/placement/types';
 import type { Db } from '../client.ts';
@@ -22,6 +23,7 @@ interface FleetRow {
   kind: string;
   facts: HostFacts | null;
   problem: string | null;
+  duty: Duty;
   fresh: boolean;
   gives: boolean;
   busy: string;
@@ -92,7 +94,7 @@ async function versionOf(
 
 async function fleet(db: Query, digest: string, hostIds: readonly string[] | null): Promise<FleetRow[]> {
   const { rows } = await db.query<FleetRow>(
-    `SELECT h."id", h."name", h."kind", h."facts", h."problem", h."peer" IS NOT NULL AS gives,
+    `SELECT h."id", h."name", h."kind", h."facts", h."problem", h."duty", h."peer" IS NOT NULL AS gives,
        COALESCE(h."heartbeatAt" > clock_timestamp() - make_interval(secs => $2), false) AS fresh,
        (SELECT COALESCE(sum(g."vcpus"), 0) FROM "guest" g WHERE g."hostId" = h."id" AND g."state" IN ('running', 'paused')) AS busy,
        (SELECT jsonb_build_object('vcpus', COALESCE(sum(("reserves" ->> 'vcpus')::int), 0),
@@ -137,8 +139,9 @@ function stateOf(row: FleetRow, version: { kind: string; given: boolean }): Host
 const holdingOf = ({ whole, coming, older }: FleetRow): Holding =>
   whole ? 'base' : coming ? 'coming' : older ? 'older' : 'none';
 
-function whyUnusable({ fresh, problem, facts, kind }: FleetRow, wanted: string): string | undefined {
+function whyUnusable({ fresh, problem, facts, kind, duty }: FleetRow, wanted: string): string | undefined {
   if (kind !== wanted) return 'is another kind of host';
+  if (duty !== 'serving') return duty === 'draining' ? 'is being drained' : 'is in maintenance';
   if (!fresh) return 'its worker does not answer';
   if (problem !== null) return `has a problem: ${problem.replace(/\.$/, '')}`;
   return facts === null ? 'has not reported yet what it has' : undefined;

@@ -1,4 +1,5 @@
 import { cloneRequestSchema, guestQuestionSchema } from '@offshoot/clone-core/contract';
+import { dutyProblem } from '@offshoot/db/duty';
 import { checkIdentity } from '../identity/door.ts';
 import { hostOfGuest, hostOfSource } from '../sources.ts';
 import { previewPlaced } from '../placement.ts';
@@ -14,6 +15,8 @@ export const previewRouter = router({
       return placed;
     }
     const hostId = input.hostId ?? (await hostOfSource(input.source));
+    const resting = await dutyProblem(db(), hostId);
+    if (resting) throw resting;
     await checkIdentity(input, [hostId]);
     return queues().preview(hostId, input);
   }),
