@@ -1,7 +1,7 @@
 /** Who stands on a file. Asked of the real host, not of any record. */
 import { readChain } from './chain.ts';
 import { OffshootError } from '../errors.ts';
-import type { Shell } from '../shell/shell.ts';
+import type { FileStat, Shell } from '../shell/shell.ts';
 
 /** Images opened at once. */
 const AT_ONCE = 6;
@@ -14,8 +14,8 @@ export interface DiskOwner {
 }
 
 /**
- * Owners of disks that have one of the files in their chain, sorted. A disk that can't be read (gone meanwhile, another
- * format) stands on nothing that can be known.
+ * Owners of disks that have one of the files in their chain, by whatever path they name it, sorted. A disk that can't be
+ * read (gone meanwhile, another format) stands on nothing that can be known.
  */
 export async function usersOf(
   shell: Shell,
@@ -24,16 +24,26 @@ export async function usersOf(
   signal: AbortSignal,
 ): Promise<string[]> {
   const wanted = new Set(files);
+  const stats = await Promise.all(files.map((path) => shell.stat(path)));
+  const same = new Set(stats.flatMap((stat) => (stat ? [identityOf(stat)] : [])));
+  const isWanted = async (path: string): Promise<boolean> => {
+    if (wanted.has(path)) return true;
+    const stat = same.size > 0 ? await shell.stat(path) : undefined;
+    return stat !== undefined && same.has(identityOf(stat));
+  };
   const found = new Set<string>();
   const rest = [...disks];
   const work = async (): Promise<void> => {
-    for (let disk = rest.pop(); disk; disk = rest.pop()) {
-      if ((await chainPaths(shell, disk, signal)).some((path) => wanted.has(path))) found.add(disk.owner);
-    }
+    for (let disk = rest.pop(); disk; disk = rest.pop())
+      for (const path of await chainPaths(shell, disk, signal))
+        if (await isWanted(path)) found.add(disk.owner);
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
   return [...found].sort();
 }
+
+/** Of one file under several names (links, `..`) the same; of two filesystems' files of one number not. */
+const identityOf = ({ inode, size, modifiedMs }: FileStat): string => `${inode} ${size} ${modifiedMs}`;
 
 async function chainPaths(shell: Shell, disk: DiskOwner, signal: AbortSignal): Promise<string[]> {
   try {

@@ -1,9 +1,10 @@
 /** Image files that can't be imported are refused before anything is copied, naming the field and what to do. */
-import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { readImage } from '../../src/disks/image.ts';
+import { usersOf } from '../../src/disks/users.ts';
 import { localShell } from '../../src/shell/local.ts';
 import { command } from './libvirt.lab.ts';
 
@@ -60,4 +61,34 @@ it.each([
     publicMessage: expect.stringMatching(publicMessage),
     remedy: expect.stringMatching(remedy),
   });
+});
+
+it('who stands on a file is found by whatever path it is named', async () => {
+  const base = at('whole.qcow2');
+  await symlink(folder, at('alias'));
+  await mkdir(at('deep'));
+  const backing = { relative: '../whole.qcow2', link: `${at('alias')}/whole.qcow2`, plain: base };
+  for (const [name, path] of Object.entries(backing))
+    await command(
+      'qemu-img',
+      'create',
+      '-q',
+      '-f',
+      'qcow2',
+      '-F',
+      'qcow2',
+      '-b',
+      path,
+      at(`deep/${name}.qcow2`),
+    );
+  await command('qemu-img', 'create', '-q', '-f', 'qcow2', at('deep/none.qcow2'), '4M');
+  const disks = [...Object.keys(backing), 'none'].map((owner) => ({
+    path: at(`deep/${owner}.qcow2`),
+    owner,
+  }));
+  expect(await usersOf(localShell(), [base, at('gone')], disks, signal)).toEqual([
+    'link',
+    'plain',
+    'relative',
+  ]);
 });

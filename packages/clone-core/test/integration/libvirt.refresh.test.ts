@@ -1,6 +1,6 @@
 /** Differential clones on this machine's real libvirt: what moves, what stays, and what a cut leaves. */
 import { readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { GuestRef } from '../../src/driver.ts';
 import { MemoryJournal } from '../conformance/journal.ts';
@@ -8,6 +8,7 @@ import { failure } from '../conformance/until.ts';
 import {
   finish,
   moments,
+  ownedBy,
   perform,
   performUntil,
   planOf,
@@ -18,6 +19,7 @@ import {
 import {
   attempt,
   command,
+  defineGuest,
   depthOf,
   filesBelow,
   makeLab,
@@ -306,6 +308,61 @@ describe('of a stopped source', () => {
     expect(await command('qemu-img', 'info', await diskOf(source, 'vdb'))).not.toMatch(/name: offshoot-/);
   });
 
+  it('put back and refreshed again, the state that it had stays, not the one of the highest number', async () => {
+    const source = await makeSource('twice', false);
+    const first = await cloned(source, 'of-twice');
+    await offline(source, 'write -q -P 0x12 2M 64k');
+    const back = await restored((await refreshed(first)).clone, 1);
+    await offline(back.guest, 'write -q -P 0x13 3M 64k');
+    const mine = await contentNow(back);
+    const next = await refreshed(back, { ownChanges: 'discard' });
+    await same(source, next.clone);
+    expect(next.clone.generations?.list.map((each) => each.number)).toEqual([1, 3]);
+    expect(next.plan.notes.map((note) => note.text).join(' ')).toContain('stays as state 1');
+    const again = await restored(next.clone, 1);
+    expect(await contentNow(again)).toBe(mine);
+    await deleted(again);
+  });
+
+  it('a clone whose memory is saved, or on whose disk another stands, is left alone', async () => {
+    const source = await makeSource('left', false);
+    const clone = await cloned(source, 'of-left');
+    await offline(source, 'write -q -P 0x14 2M 64k');
+    await virsh('start', clone.guest.uuid);
+    await virsh('managedsave', clone.guest.uuid);
+    expect((await failure(planOf(lab.driver(), refreshOf(clone)))).publicMessage).toContain('managedsave');
+    await virsh('managedsave-remove', clone.guest.uuid);
+
+    const disk = await diskOf(clone.guest, 'vdb');
+    const child = image('child.qcow2');
+    const backing = join('store', relative(lab.store, disk));
+    await command('qemu-img', 'create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', backing, child);
+    const name = `${clone.guest.name}-child`;
+    const other = await defineGuest(lab, { name, disks: [{ target: 'vdb', path: child, format: 'qcow2' }] });
+    expect(await failure(planOf(lab.driver(), refreshOf(clone)))).toMatchObject({ code: 'in-use' });
+    await virsh('undefine', other.uuid);
+    const { clone: next } = await refreshed(clone);
+    await same(source, next);
+    await deleted(next);
+  });
+
+  it('started by another hand once it has its new disks, it keeps them whatever is undone', async () => {
+    const source = await makeSource('raced', false);
+    const clone = await cloned(source, 'of-raced');
+    await offline(source, 'write -q -P 0x15 2M 64k');
+    const plan = await planOf(lab.driver(), refreshOf(clone), 'raced');
+    const swap = plan.steps.findIndex((step) => step.kind === 'redefine');
+    const journal = new MemoryJournal();
+    await performUntil(lab.driver(), plan, { step: swap, moment: 'after' }, workerStopped(), journal);
+    await virsh('start', clone.guest.uuid);
+    const undoing = { nextStep: swap, undoing: { cancelled: true } };
+    const outcome = await perform(lab.driver(), plan, journal, undefined, undoing);
+    expect(outcome).toMatchObject({ state: 'cancelled', undo: { undone: [] } });
+    await virsh('destroy', clone.guest.uuid);
+    await same(source, clone);
+    await deleted({ ...clone, owned: [...clone.owned, ...ownedBy(plan)] });
+  });
+
   it('a clone that was not made for it: its own writes are said not to be known, and its file is kept', async () => {
     const source = await makeSource('plain', false);
     const clone = await cloned(source, 'of-plain', false);
@@ -365,6 +422,7 @@ describe('a long chain of states', () => {
     );
 
     const plan = await planOf(lab.driver(), flatteningOf(clone), 'whole');
+    expect(plan.steps.find(({ kind }) => kind === 'stand-on')).toMatchObject({ standsOnEarlier: true });
     expect(plan.steps.map(({ kind }) => kind)).toEqual(['copy-disk', 'stand-on', 'settle']);
     const before = await filesBelow(lab.store);
     // The last step takes away what nothing stands on: from there on it only goes forward.

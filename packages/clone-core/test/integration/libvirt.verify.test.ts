@@ -166,4 +166,9 @@ it('a linked clone: its drift is what it wrote, and a damaged base is noticed', 
   await chmod(basePath, 0o644);
   await command('qemu-io', '-c', 'write -q -P 0x66 2M 64k', basePath);
   expect(await verify(request)).toMatchObject({ baseIntact: false, disks: [{ differingBlocks: 17 }] });
+
+  // Captured again, the same content takes the place of what went bad.
+  const again = await planOf(driver, { kind: 'capture', guest: source, label: 'a base' }, 'again');
+  expect(baseOf((await finish(driver, again)).result).digest).toBe(base.digest);
+  expect(await verify(request)).toMatchObject({ baseIntact: true });
 });

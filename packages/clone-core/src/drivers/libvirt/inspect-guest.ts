@@ -39,12 +39,13 @@ export async function inspectGuest(
       : ((await virsh.maybe(['dumpxml', '--domain', guest.uuid], { signal })) ?? definition);
   const live = readDomain(running);
   const copied = copiedDisks(domain, guest.name).map((disk) => liveDisk(disk, live, guest.name));
-  const [disks, agent, nvram, tpm, snapshots] = await Promise.all([
+  const [disks, agent, nvram, tpm, snapshots, saved] = await Promise.all([
     diskFacts(reader, guest.name, copied, signal),
     state === 'running' ? agentAbilities(virsh, guest.uuid, signal) : undefined,
     nvramOf(reader, domain, live),
     tpmOf(reader, domain),
     snapshotsOf(virsh, guest, signal),
+    state === 'stopped' && isSaved(virsh, guest, signal),
   ]);
   // It may have been started or stopped while its chains were read.
   const now = await virsh.state(guest.uuid, signal);
@@ -57,6 +58,7 @@ export async function inspectGuest(
     disks,
     agentAnswers: agent !== undefined,
     snapshots,
+    ...(saved ? { memorySaved: true } : {}),
     ...(nvram ? { nvram } : {}),
     ...(tpm ? { tpm } : {}),
     ...(obstacle === undefined ? {} : { memoryObstacle: obstacle }),
@@ -70,6 +72,19 @@ export async function snapshotsOf(virsh: Virsh, guest: GuestRef, signal: AbortSi
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '');
+}
+
+async function isSaved(virsh: Virsh, { uuid }: GuestRef, signal: AbortSignal): Promise<boolean> {
+  return (await virsh.run(['list', '--all', '--with-managed-save', '--uuid'], { signal })).includes(uuid);
+}
+
+/** Throws `busy` when the guest's memory is saved on disk: it goes on from there at its next start, on the disks of then. */
+export async function refuseSaved(virsh: Virsh, guest: GuestRef, signal: AbortSignal): Promise<void> {
+  if (!(await isSaved(virsh, guest, signal))) return;
+  throw new OffshootError('busy', {
+    publicMessage: `The memory of ${guest.name} is saved on disk (virsh managedsave) and fits only the disks it has now.`,
+    remedy: 'Start it, or throw the saved memory away with virsh managedsave-remove; then try again.',
+  });
 }
 
 /** Only the agent can make a guest that goes on from another's memory a guest of its own. */

@@ -3,7 +3,7 @@ import type { GuestRef } from '../../driver.ts';
 import { snapshotsIn } from '../../disks/snapshots.ts';
 import { OffshootError } from '../../errors.ts';
 import { readDomain, type Domain } from './domain-read.ts';
-import { snapshotsOf } from './inspect-guest.ts';
+import { refuseSaved, snapshotsOf } from './inspect-guest.ts';
 import type { Reader } from './inspect.ts';
 import type { OwnFacts, OwnFile } from './types.ts';
 
@@ -18,22 +18,16 @@ export async function inspectOwn(
 ): Promise<OwnFacts> {
   const { virsh, shell } = reader;
   const { guest, owned } = request;
-  const [definition, state, saved, listed] = await Promise.all([
+  const [definition, state, listed] = await Promise.all([
     virsh.maybe(['dumpxml', '--inactive', '--domain', guest.uuid], { signal }),
     virsh.state(guest.uuid, signal),
-    virsh.run(['list', '--all', '--with-managed-save', '--uuid'], { signal }),
     snapshotsOf(virsh, guest, signal),
+    refuseSaved(virsh, guest, signal),
   ]);
   if (definition === undefined || state === undefined) {
     throw new OffshootError('not-found', {
       publicMessage: `The host knows no guest ${guest.name} any more.`,
       remedy: 'Reload the list of guests: it was removed by another hand.',
-    });
-  }
-  if (saved.includes(guest.uuid)) {
-    throw new OffshootError('busy', {
-      publicMessage: `The memory of ${guest.name} is saved on disk (virsh managedsave) and fits only the disks it has now.`,
-      remedy: 'Start it, or throw the saved memory away with virsh managedsave-remove; then try again.',
     });
   }
   const domain = readDomain(

@@ -5,7 +5,7 @@ import type { Generations } from '../../contract.ts';
 import type { GuestRef, OperationRequest } from '../../driver.ts';
 import { OffshootError } from '../../errors.ts';
 import { readDomain } from './domain-read.ts';
-import { copiedDisks, inspectGuest, snapshotsOf } from './inspect-guest.ts';
+import { copiedDisks, inspectGuest, refuseSaved, snapshotsOf } from './inspect-guest.ts';
 import type { Reader } from './inspect.ts';
 import { covering, readRecord, recordsOf } from './records.ts';
 import type { CloneFacts, LibvirtFacts } from './types.ts';
@@ -43,7 +43,7 @@ export async function inspectRefresh(
   };
 }
 
-/** The clone as it is: what the files say counts, the row only names where to look. */
+/** The clone as it is: what the files say counts, the row only names where to look. Throws `busy` when its memory is saved on disk. */
 export async function inspectClone(
   reader: Reader,
   guest: GuestRef,
@@ -55,6 +55,7 @@ export async function inspectClone(
     virsh.maybe(['dumpxml', '--inactive', '--security-info', '--domain', guest.uuid], { signal }),
     virsh.state(guest.uuid, signal),
     snapshotsOf(virsh, guest, signal),
+    refuseSaved(virsh, guest, signal),
   ]);
   if (definition === undefined || state === undefined)
     throw new OffshootError('not-found', {

@@ -11,7 +11,7 @@ import { definitionOf } from './holding.ts';
 import type { HostReader } from './host.ts';
 import type { Insides } from './inside-facts.ts';
 import { memoByKey } from './memo.ts';
-import { inspectGuest } from './inspect-guest.ts';
+import { inspectGuest, refuseSaved } from './inspect-guest.ts';
 import { inspectSnapshots } from './inspect-snapshots.ts';
 import { inspectOwn } from './inspect-own.ts';
 import { inspectClone, inspectRefresh } from './inspect-refresh.ts';
@@ -82,8 +82,13 @@ export function inspector(
         };
       case 'snapshot':
       case 'revert':
-      case 'remove-snapshot':
-        return { snapshots: await inspectSnapshots(reader, request.guest, signal) };
+      case 'remove-snapshot': {
+        const [snapshots] = await Promise.all([
+          inspectSnapshots(reader, request.guest, signal),
+          request.kind === 'remove-snapshot' || refuseSaved(reader.virsh, request.guest, signal),
+        ]);
+        return { snapshots };
+      }
       case 'promote': {
         const [own, source] = await Promise.all([
           inspectOwn(reader, request, signal),
@@ -102,8 +107,14 @@ export function inspector(
         ]);
         return { own, source };
       }
-      case 'refresh':
-        return inspectRefresh(reader, request, signal);
+      case 'refresh': {
+        const [found] = await Promise.all([
+          inspectRefresh(reader, request, signal),
+          // Files of older states are merged and removed.
+          refuseUsed(reader, request.guest.name, request.owned, signal, request.guest.uuid),
+        ]);
+        return found;
+      }
       case 'transfer':
         return { transfer: await inspectTransfer(reader, request.base.digest) };
       case 'restore':

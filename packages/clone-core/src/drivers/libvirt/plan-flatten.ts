@@ -110,6 +110,7 @@ function stepsOf(
     })),
     {
       kind: 'stand-on',
+      standsOnEarlier: true,
       title: 'Have its disks stand on that',
       guest,
       disks: long.map(({ chain, whole }) => ({

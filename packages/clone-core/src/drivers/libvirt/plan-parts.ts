@@ -119,6 +119,13 @@ export const consistencyOf = (source: SourceFacts): Consistency =>
 
 /** What the user should know of how consistent the copy will be. */
 export function consistencyNotes(source: SourceFacts): PlanNote[] {
+  if (source.memorySaved === true)
+    return [
+      {
+        level: 'warn',
+        text: 'The memory of the source is saved on disk (virsh managedsave) and is not copied: the copy is as after a power cut.',
+      },
+    ];
   if (source.state === 'paused')
     return [
       {

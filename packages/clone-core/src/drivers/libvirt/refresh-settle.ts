@@ -9,12 +9,15 @@ type Refresh = Extract<OperationRequest, { kind: 'refresh' }>;
 
 /** The list afterwards, what has to happen to the files for it, and how many files a read then goes through at most. */
 export function settleAll(
-  { options, owned }: Refresh,
+  { options, owned, generations }: Refresh,
   clone: CloneFacts,
   after: Generations,
 ): { generations: Generations; actions: SettleAction[]; removes: string[]; depth: number } {
   const earlier = after.list.filter((each) => each.number !== after.current && !each.kept);
-  const previous = earlier.toSorted((a, b) => b.number - a.number).slice(0, options.keepPrevious);
+  // The one it has now comes first: after a restore it is not the one with the highest number.
+  const now = generations?.current ?? 0;
+  const rank = ({ number }: Generation): number => (number === now ? Infinity : number);
+  const previous = earlier.toSorted((a, b) => rank(b) - rank(a)).slice(0, options.keepPrevious);
   const retained = new Set(
     [...previous, ...after.list.filter((each) => each.kept || each.number === after.current)].map(
       (each) => each.number,

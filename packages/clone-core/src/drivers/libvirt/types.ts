@@ -43,6 +43,8 @@ export interface SourceFacts {
   inside?: InsideFacts;
   /** A base whose disks were taken with the memory of a running guest: by themselves they are as after a power cut. */
   warm?: boolean;
+  /** Stopped with its memory saved on disk: its own disks are as after a power cut. */
+  memorySaved?: boolean;
 }
 
 /** What is known of the inside of a source. */

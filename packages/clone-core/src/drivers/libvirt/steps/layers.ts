@@ -6,6 +6,7 @@ import type { Progress, StepContext, StepHandler } from '../../../driver.ts';
 import { OffshootError, toOffshootError } from '../../../errors.ts';
 import type { Shell } from '../../../shell/shell.ts';
 import type { Definitions } from '../definitions.ts';
+import { readDomain } from '../domain-read.ts';
 import { addBitmap, adoptRecord, hasBitmap, removeRecord } from '../records.ts';
 import type {
   BeginRecordStep,
@@ -295,12 +296,27 @@ export function redefineStep(virsh: Virsh, definitions: Definitions): StepHandle
     },
     async undo(step, { signal }) {
       await virsh.shell.remove(step.scratch);
-      if ((await virsh.state(step.guest.uuid, signal)) === undefined) return undefined;
+      const state = await virsh.state(step.guest.uuid, signal);
+      if (state === undefined) return undefined;
+      if (state !== 'stopped') await refuseRunningOnNew(virsh, step, signal);
       await virsh.define(step.before, step.scratch, signal);
       definitions.learned(step.guest, step.before);
       return `${step.guest.name} has the disks it had before`;
     },
   };
+}
+
+/** Its new disks must not go while a guest writes to them. */
+async function refuseRunningOnNew(virsh: Virsh, step: RedefineStep, signal: AbortSignal): Promise<void> {
+  const live = await virsh.maybe(['dumpxml', '--domain', step.guest.uuid], { signal });
+  const pathsIn = (xml: string): (string | undefined)[] => readDomain(xml).disks.map((disk) => disk.path);
+  const before = new Set(pathsIn(step.before));
+  const made = new Set(pathsIn(step.xml).filter((path) => !before.has(path)));
+  if (live === undefined || !pathsIn(live).some((path) => made.has(path))) return;
+  throw new OffshootError('busy', {
+    publicMessage: `${step.guest.name} was started by another hand on its new disks, so it keeps them.`,
+    remedy: 'Its old ones are still there; see its definition (virsh domblklist).',
+  });
 }
 
 /** Rewrites headers alone: whichever of the two files it stands on, the guest reads the same. */

@@ -22,7 +22,10 @@ export function sealStep(
     run: (step, context) =>
       reporting(async (report) => {
         report({ doneBytes: 0, totalBytes: step.bytes });
-        const manifest = (await findSealed(shell, step)) ?? (await seal(shell, step, context, report));
+        const sealed = await findSealed(shell, step);
+        // Of a run that was cut once it had joined a base of the same content.
+        if (sealed) await removeUnsealed(shell, step, context.signal);
+        const manifest = sealed ?? (await seal(shell, step, context, report));
         const allocated = manifest.disks.reduce((sum, disk) => sum + disk.allocatedBytes, 0);
         const base = await baseOf(shell, manifest, step.definition, context.signal);
         const inside = await look(reader, base, context);
@@ -189,6 +192,25 @@ async function sealMemory(
   };
 }
 
+/** The base's own file may have gone bad since it was sealed: then the fresh copy of the same content takes its place. */
+async function mend(
+  shell: Shell,
+  step: SealStep,
+  { target, file }: SealStep['disks'][number],
+  { disks }: Manifest,
+  context: StepContext,
+): Promise<void> {
+  const known = disks.find((disk) => disk.target === target);
+  if (!known) return;
+  const there = await shell.stat(known.path);
+  if (there && (await sha256(shell, known.path, context.signal)) === known.digest) return;
+  const fresh = `${step.from}/${file}`;
+  await shell.chmod(fresh, 0o444);
+  await shell.run(['ln', '-f', '--', fresh, `${known.path}.partial`], { signal: context.signal });
+  await shell.rename(`${known.path}.partial`, known.path);
+  context.log(`${known.path} was ${there ? 'damaged' : 'gone'}; it is whole again.`);
+}
+
 /** The same content is there already: one base serves both. */
 async function joinKnown(
   shell: Shell,
@@ -196,6 +218,7 @@ async function joinKnown(
   known: Manifest,
   context: StepContext,
 ): Promise<Manifest> {
+  for (const disk of step.disks) await mend(shell, step, disk, known, context);
   const joined = { ...known, captureIds: [...new Set([...known.captureIds, step.captureId])] };
   await writeManifest(shell, folderFor(step, known.digest), joined);
   await removeUnsealed(shell, step, context.signal);
