@@ -270,3 +270,35 @@ it('thirty linked clones of one base at once', async () => {
   const listed = await driver.list(new AbortController().signal);
   expect(names.filter((name) => !listed.some((guest) => guest.name === name))).toEqual([]);
 });
+
+it('a template made on another processor: said in the plan of a clone that would start, a warning for one that would not', async () => {
+  const driver = lab.driver();
+  const planned = async (feature: string, start: boolean) => {
+    const cpu = `<cpu mode='custom' match='exact'><model fallback='forbid'>qemu64</model>${feature}</cpu>`;
+    const base = {
+      digest: 'c'.repeat(64),
+      definition: `<domain type='qemu'><name>made-elsewhere</name><uuid>11111111-2222-4333-8444-555555555555</uuid><memory unit='MiB'>128</memory><vcpu>1</vcpu><os><type arch='x86_64'>hvm</type></os>${cpu}<devices/></domain>`,
+      disks: [],
+    };
+    const source = { type: 'base', label: 'made elsewhere', base, absent: true } as const;
+    const { waitForAgent: _wait, ...rest } = options({});
+    const request = {
+      kind: 'clone',
+      source,
+      mode: 'linked',
+      name: named('cpu'),
+      options: { ...rest, start, waitForAgent: false },
+      index: 0,
+    } as const;
+    return planOf(driver, request, 'cpu');
+  };
+  const tracing = "<feature policy='require' name='intel-pt'/>"; // TCG has none
+  expect(await failure(planned(tracing, true))).toMatchObject({
+    code: 'unavailable-mode',
+    publicMessage:
+      'The clone could not start here: it asks for the processor qemu64, which this host can’t offer.',
+  });
+  const texts = (plan: { notes: { text: string }[] }) => plan.notes.map(({ text }) => text).join(' ');
+  expect(texts(await planned(tracing, false))).toContain('It can’t start here');
+  expect(texts(await planned('', true))).not.toContain('can’t start');
+});

@@ -5,6 +5,7 @@ import { usersOf, type DiskOwner } from '../../disks/users.ts';
 import { readImage } from '../../disks/image.ts';
 import { OffshootError } from '../../errors.ts';
 import type { Shell } from '../../shell/shell.ts';
+import { cpuCheck } from './cpu.ts';
 import type { Definitions } from './definitions.ts';
 import { awaitingIn } from './hold.ts';
 import { definitionOf } from './holding.ts';
@@ -48,6 +49,7 @@ export function inspector(
       : source.absent
         ? Promise.resolve(absentBase(source.base))
         : bases(source.base.digest, () => inspectBase(reader, source.label, source.base));
+  const cpus = cpuCheck(reader.virsh, reader.store);
   const sourceInside = async (from: DriverSource, signal: AbortSignal): Promise<SourceFacts> => {
     const source = await sourceOf(from, signal);
     const inside =
@@ -56,7 +58,9 @@ export function inspector(
         : source.state === 'stopped'
           ? await reader.insides.ofStopped(source.disks)
           : await reader.insides.ofRunning(from.guest, source.disks, source.agentAnswers, signal);
-    return { ...source, inside };
+    // A guest was defined here; a base may come from another host.
+    const cpuLacking = from.type === 'base' ? await cpus(source.definition) : undefined;
+    return { ...source, inside, ...(cpuLacking === undefined ? {} : { cpuLacking }) };
   };
   const specific = async (request: OperationRequest, signal: AbortSignal): Promise<Specific> => {
     switch (request.kind) {

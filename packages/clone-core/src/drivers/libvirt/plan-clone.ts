@@ -168,6 +168,12 @@ export function refuse(request: CloneRequest, facts: LibvirtFacts, source: Sourc
       field: 'name',
     });
   }
+  if (source.cpuLacking !== undefined && request.options.start)
+    throw new OffshootError('unavailable-mode', {
+      publicMessage: `The clone could not start here: ${source.cpuLacking}.`,
+      remedy: 'Choose another host, or don’t start it and change its processor first.',
+      field: 'hostId',
+    });
   if (request.options.verify) refuseVerify(request, source);
   const { network, tpm, refreshable } = request.options;
   if (refreshable && (request.mode !== 'full' || request.source.type !== 'guest'))
@@ -390,6 +396,7 @@ function notesOf(
         `Its first refresh will read both sides to find what changed, because ${source.state === 'running' ? (whyNoRecord(source) ?? '') : 'the source does not run now'}.`,
       ),
     );
+  if (source.cpuLacking !== undefined) notes.push(warn(`It can’t start here: ${source.cpuLacking}.`));
   return [...notes, ...placeNotes(options, facts, domain)];
 }
 

@@ -31,6 +31,8 @@ export interface SourceFacts {
   /** Inactive definition, as libvirt gives it. */
   definition: string;
   disks: DiskFacts[];
+  /** Of a template: what its processor asks for that the host lacks, as a sentence's end. */
+  cpuLacking?: string;
   agentAnswers: boolean;
   /** Names of its snapshots, by any tool. */
   snapshots: string[];

@@ -31,6 +31,8 @@ export function parseXml(text: string, root: string): { document: Document; root
 
 export const serialize = (document: Document): string => new XMLSerializer().serializeToString(document);
 
+export const serializeElement = (element: Element): string => new XMLSerializer().serializeToString(element);
+
 export function childrenOf(parent: Element | undefined, name?: string): Element[] {
   const found: Element[] = [];
   for (let node = parent?.firstChild ?? null; node; node = node.nextSibling)
