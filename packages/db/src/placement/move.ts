@@ -1,5 +1,5 @@
 /**
- * When a host falls silent in the middle of a batch: clones whose host was chosen, and that have not begun, are chosen another
+ * When a host falls silent, or goes into maintenance, in the middle of a batch: clones whose host was chosen, and that have not begun, are chosen another
  * one. What has begun stays: the host's next worker goes on with it or undoes it.
  */
 import type { OperationState } from '@offshoot/clone-core/contract';
@@ -23,6 +23,8 @@ interface Stranded {
   batchId: string;
   hostId: string;
   hostName: string;
+  /** In maintenance rather than silent. */
+  resting: boolean;
   guestId: string | null;
   afterId: string | null;
   title: string;
@@ -60,12 +62,12 @@ export async function moveFromSilent(
 }
 
 const STRANDED = `o."kind" = 'clone' AND o."state" IN ('waiting', 'queued') AND o."request" ? 'placement'
-  AND (h."heartbeatAt" IS NULL OR h."heartbeatAt" < clock_timestamp() - make_interval(secs => $1))`;
+  AND (h."duty" = 'maintenance' OR h."heartbeatAt" IS NULL OR h."heartbeatAt" < clock_timestamp() - make_interval(secs => $1))`;
 
 /** By batch, of one source and kind each: those of a batch were asked for together. Locked, so that none begins meanwhile. */
 async function strandedOf(tx: Tx, afterSeconds: number): Promise<Stranded[][]> {
   const { rows } = await tx.query<Omit<Stranded, 'request'> & { request: unknown }>(
-    `SELECT o."id", o."batchId", o."hostId", h."name" AS "hostName", o."guestId", o."afterId", o."title", o."request"
+    `SELECT o."id", o."batchId", o."hostId", h."name" AS "hostName", h."duty" = 'maintenance' AS resting, o."guestId", o."afterId", o."title", o."request"
      FROM "operation" o JOIN "host" h ON h."id" = o."hostId" WHERE ${STRANDED} ORDER BY o."id" FOR NO KEY UPDATE OF o SKIP LOCKED`,
     [afterSeconds],
   );
@@ -136,7 +138,7 @@ async function moveGroup(
           data: {
             type: 'log',
             index: 0,
-            line: `${one.hostName} stopped answering before this began: made on ${name} instead.`,
+            line: `${one.hostName} ${one.resting ? 'went into maintenance' : 'stopped answering'} before this began: made on ${name} instead.`,
           },
         },
         { ...tellers, data: { type: 'state', state } },

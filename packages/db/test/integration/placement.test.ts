@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { cloneRequestSchema, type AgreedShare, type HostFacts } from '@offshoot/clone-core/contract';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { recordBase } from '../../src/catalog.ts';
+import { setDuty } from '../../src/duty.ts';
 import { registerHost, reportHost } from '../../src/inventory.ts';
 import { claim, finish, requestCancel, requestClone, requestRetry, savePlan } from '../../src/operations.ts';
 import { registerPeer } from '../../src/peers.ts';
@@ -247,4 +248,11 @@ it('a host that falls silent in the middle: what has not begun goes to others, w
     ) as string,
   });
   expect(await moveFromSilent(test.db)).toEqual({ jobs: [], moved: 0 });
+  await setDuty(test.db, 'h4', 'maintenance');
+  await moveFromSilent(test.db);
+  expect(await perHost(batch.batchId)).toEqual({ h1: 1, h2: 11, h3: 0, h4: 0 });
+  await setDuty(test.db, 'h2', 'draining');
+  await expect(ask('more', 1)).rejects.toMatchObject({
+    publicMessage: expect.stringContaining('h2: is being drained. ') as string,
+  });
 });

@@ -6,6 +6,8 @@
 export interface Held {
   path: string;
   bytes: number;
+  /** Digests of so many blocks from one on, 32 bytes each, when they are known without reading the file. */
+  hashes?(start: number, count: number): Buffer | undefined;
   /** Resolves with how far the file is there, once that is beyond `offset`. Rejects when it will not be. */
   reach(offset: number): Promise<number>;
 }
@@ -15,6 +17,8 @@ export interface Incoming {
   /** How long the file is; nothing of it is passed on before that is known. */
   size(bytes: number): void;
   advance(position: number): void;
+  /** Digests of blocks from that one on, as they will be when they are here. */
+  hashes(start: number, hashes: Buffer): void;
   /** Rejects whoever waits for more. Nothing happens after `done`. */
   fail(): void;
   /** From now on the file is found as part of its base. */
@@ -39,6 +43,7 @@ export class Receiving {
         underway.bytes = bytes;
       },
       advance: (position) => underway.advance(position),
+      hashes: (start, hashes) => underway.keep(start, hashes),
       fail: () => {
         if (done) return; // whoever is still reading has it open
         forget();
@@ -62,6 +67,7 @@ class Underway implements Held {
   private position = 0;
   private failed = false;
   private waiting: (() => void)[] = [];
+  private readonly known = new Map<number, Buffer>();
 
   /** -1: not known yet. */
   bytes = -1;
@@ -73,6 +79,18 @@ class Underway implements Held {
       await new Promise<void>((resolve) => this.waiting.push(resolve));
     if (this.failed) throw new Error('it stopped receiving the file');
     return this.position;
+  }
+
+  /** By the first block of what was kept together. */
+  hashes(start: number, count: number): Buffer | undefined {
+    const kept = this.known.get(start);
+    return kept?.length === count * 32 ? kept : undefined;
+  }
+
+  keep(start: number, hashes: Buffer): void {
+    // From the beginning again: what another copy said of it may be wrong.
+    if (start === 0) this.known.clear();
+    this.known.set(start, Buffer.from(hashes));
   }
 
   advance(position: number): void {
