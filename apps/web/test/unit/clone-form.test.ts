@@ -1,7 +1,9 @@
+import type { HostFacts } from '@offshoot/clone-core/contract';
 import { describe, expect, it } from 'vitest';
 import {
   emptyForm,
   nameAtFault,
+  networksOf,
   namesInShort,
   readForm,
   suggestName,
@@ -51,5 +53,34 @@ describe('the New clone form', () => {
     expect(nameAtFault('source', ['a'])).toBeUndefined();
     expect(suggestName('web-template')).toBe('web-1');
     expect(suggestName('web-template', new Set(['web-1', 'web-2', 'web-4']))).toBe('web-3');
+  });
+  it('asks where only of a template and with several hosts', () => {
+    const template = { type: 'template', versionId: '018f0000-0000-7000-8000-000000000000' } as const;
+    const where = (part: object) => {
+      const { request } = readForm({ ...emptyForm, source: template, pattern: 'a', ...part });
+      return request && { hostId: request.hostId, placement: request.placement };
+    };
+    expect(where({})).toEqual({});
+    expect(where({ where: 'auto', source })).toEqual({});
+    expect(where({ where: 'auto' })).toEqual({ placement: { policy: 'spread', rule: 'any' } });
+    expect(where({ where: 'auto', spread: 'few' })).toMatchObject({ placement: { policy: 'pack' } });
+    expect(where({ where: 'some' })).toBeUndefined();
+    expect(where({ where: 'some', hostIds: ['h1', 'h2'], spread: 'apart' })).toEqual({
+      placement: { policy: 'spread', rule: 'apart', hostIds: ['h1', 'h2'] },
+    });
+    expect(where({ where: 'one' })).toBeUndefined();
+    expect(where({ where: 'one', hostIds: ['h2'] })).toEqual({ hostId: 'h2' });
+  });
+  it('says on which hosts a network is', () => {
+    const host = (name: string, ...networks: [string, boolean][]) => ({
+      name,
+      facts: { networks: networks.map(([net, active]) => ({ name: net, active })) } as HostFacts,
+    });
+    expect(
+      networksOf([host('h1', ['default', true], ['lab', false]), host('h2', ['default', true])]),
+    ).toEqual([
+      { value: 'default', label: 'default' },
+      { value: 'lab', label: 'lab (not active, on h1 only)' },
+    ]);
   });
 });
