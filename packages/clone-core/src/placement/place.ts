@@ -105,7 +105,9 @@ function scoreOf(room: Room, seats: readonly Seat[], { policy, seats: all }: Pla
   // As few hosts as will do: one that is opened, then one with the base, then the fullest that it fits on.
   if (policy === 'pack') return (opened ? -10 : 0) + transfer * 10 - fill(room, seats);
   const size = Math.max(all.length, SMALL_BATCH);
-  return (room.seats.length + seats.length) / size + fill(room, seats) + transfer;
+  // A host that is at work has less to give than its free memory says; it is not refused for it.
+  const atWork = Math.min(1, room.host.load1 / Math.max(1, room.host.cores));
+  return (room.seats.length + seats.length) / size + Math.max(fill(room, seats), atWork) + transfer;
 }
 
 function otherOf(room: Room, question: PlacementQuestion): Placement['others'][number] {

@@ -32,6 +32,8 @@ export interface HostState {
   cores: number;
   /** Processors of the guests that run there, or will. */
   busyVcpus: number;
+  /** Its processes that ran or waited, on average over the last minute (proc(5), loadavg). */
+  load1: number;
   memoryBytes: number;
   memoryFreeBytes: number;
   storeBytes: number;

@@ -14,10 +14,13 @@ const holding: Readonly<Record<Holding, string>> = {
   none: 'the base goes there first',
 };
 
-const cores = ({ cores: all, busyVcpus }: HostState): string =>
-  busyVcpus <= all
-    ? `${busyVcpus} of ${all} cores in use`
-    : `guests with ${busyVcpus} processors on ${all} cores`;
+const cores = ({ cores: all, busyVcpus, load1 }: HostState): string =>
+  [
+    busyVcpus <= all
+      ? `${busyVcpus} of ${all} cores in use`
+      : `guests with ${busyVcpus} processors on ${all} cores`,
+    ...(load1 > all ? [`busy (load ${Math.round(load1)})`] : []),
+  ].join(', ');
 
 /** Why a host was chosen, with what it had before: "already holds the base; 41 GiB free; 3 of 8 cores in use". */
 export const whyChosen = (host: HostState): string =>

@@ -124,6 +124,7 @@ function stateOf(row: FleetRow, version: { kind: string; given: boolean }): Host
     id: row.id,
     name: row.name,
     cores: facts?.cpus ?? 0,
+    load1: facts?.load1 ?? 0,
     busyVcpus: Number(row.busy) + promised.vcpus,
     memoryBytes: facts?.memoryBytes ?? 0,
     memoryFreeBytes: Math.max(0, (facts?.memoryFreeBytes ?? 0) - promised.memoryBytes),

@@ -11,6 +11,7 @@ const host = (id: string, more: Partial<HostState> = {}): HostState => ({
   name: id,
   cores: 8,
   busyVcpus: 0,
+  load1: 0,
   memoryBytes: 64 * GIB,
   memoryFreeBytes: 64 * GIB,
   storeBytes: 100 * GIB,
@@ -37,6 +38,7 @@ const counts = (placement: ReturnType<typeof place>) =>
 const anyHost = fc.record({
   cores: fc.integer({ min: 1, max: 16 }),
   busyVcpus: fc.integer({ min: 0, max: 140 }),
+  load1: fc.integer({ min: 0, max: 40 }),
   memoryFreeBytes: fc.integer({ min: 0, max: 8 }).map((value) => value * GIB),
   storeFreeBytes: fc.integer({ min: 0, max: 40 }).map((value) => value * GIB),
   networks: fc.subarray(['default', 'lab']).map((names) => names.map((name) => ({ name, active: true }))),
@@ -191,6 +193,9 @@ it('spreads a class evenly over hosts that are alike; a few stay where the base 
     host('h3'),
   ];
   expect(counts(ask(full, seats(1)))).toEqual({ h2: 1 });
+  const busy = [host('h1', { holds: 'base', load1: 9 }), host('h2')];
+  expect(counts(ask(busy, seats(1)))).toEqual({ h2: 1 });
+  expect(ask(busy.slice(0, 1), seats(1)).shares[0]?.why).toContain('0 of 8 cores in use, busy (load 9)');
 });
 
 it('explains itself', () => {
