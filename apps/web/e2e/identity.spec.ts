@@ -47,6 +47,14 @@ test('what is wrong with an identity is told at its field, and no address is giv
     start: false,
   });
   await section(page).getByRole('button').first().click();
+  // What is left out is said in the plan, with its consequence.
+  const plan = page.getByRole('region', { name: 'What will happen' });
+  await page.getByLabel('Authorised SSH keys').check();
+  await expect(plan).toContainText('Left out: its source’s authorised SSH keys.');
+  await expect(plan).toContainText('No SSH key will be in it');
+  await page.getByLabel('Authorised SSH keys').uncheck();
+  await expect(plan).not.toContainText('Left out');
+
   await page.getByText('Static', { exact: true }).click();
   const first = page.getByLabel('First address');
   await first.fill('10.77.0.253/24');

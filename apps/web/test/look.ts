@@ -149,6 +149,7 @@ async function seed(storage: State): Promise<Record<string, string>> {
     'operation-compared': `/operations/${compared.operationIds[0] ?? ''}`,
     templates: '/templates',
     template: `/templates/${template?.id ?? ''}`,
+    'template-cleaned': `/templates/${template?.id ?? ''}`,
     clone: `/clone?source=template:${versionId}`,
     'clone-guest': `/clone?source=guest:${guest.id}`,
     lineage: '/lineage',
@@ -185,6 +186,14 @@ async function act(page: Page, name: string): Promise<void> {
     await page.getByRole('button', { name: 'Check' }).click();
     await page
       .getByText(/genuine/i)
+      .first()
+      .waitFor();
+  }
+  if (name.startsWith('template-cleaned')) {
+    const wish = page.getByRole('button', { name: 'Clean on clone', exact: true });
+    if (await wish.isVisible()) await wish.click();
+    await page
+      .getByRole('button', { name: /^Keep in clones/ })
       .first()
       .waitFor();
   }

@@ -13,6 +13,7 @@ import {
 import type { DriverSource, Facts, OperationRequest, Plan } from '@offshoot/clone-core/driver';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import type { AnyDriver } from '@offshoot/clone-core/drivers';
+import { withCleaning } from '@offshoot/db/catalog';
 import type { Db } from '@offshoot/db/client';
 import { AGENT_SECONDS, resolveRequest, resolveSource, transferFor, viewOf } from '@offshoot/db/operations';
 import { needsBase, type StoredRequest } from '@offshoot/db/types';
@@ -55,9 +56,10 @@ export async function previewClone(
   db: Db,
   driver: AnyDriver,
   hostId: string,
-  request: CloneRequest,
+  wanted: CloneRequest,
   signal: AbortSignal,
 ): Promise<ClonePreview> {
+  const request = await withCleaning(db.pool, wanted);
   const source = await resolveSource(db, request.source, hostId);
   refuseElsewhere(source, request, hostId);
   const [name] = request.names;
@@ -99,6 +101,7 @@ export async function previewClone(
     each,
     count,
     total: sum,
+    ...(facts.inside ? { inside: { kind: facts.inside.kind, found: facts.inside.found } } : {}),
     fingerprint: first?.fingerprint ?? each.fingerprint,
     simulated: driver.info.simulated,
   };

@@ -292,6 +292,8 @@ export interface ClonePreview {
   each: PlanView;
   count: number;
   total: Estimates;
+  /** What is in the source's disks, where they were looked into. */
+  inside?: Pick<GuestInside, 'kind' | 'found'>;
   /** Covers capture and clones; sent back with the click so that a stale plan is noticed. */
   fingerprint: string;
   simulated: boolean;

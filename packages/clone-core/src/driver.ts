@@ -20,7 +20,7 @@ import type {
   StepView,
   VerifyDepth,
 } from './contract.ts';
-import type { AttestedIdentity } from './identity/contract.ts';
+import type { AttestedIdentity, CleanKind, GuestInside } from './identity/contract.ts';
 
 /** A guest on the driver's host. `uuid` is the hypervisor's own; `name` is for messages and as second check. */
 export interface GuestRef {
@@ -92,6 +92,8 @@ export type OperationRequest =
       label: string;
       base: CapturedBase;
       owned: string[];
+      /** What was left out of it when it was made: it is again. */
+      clean?: CleanKind[];
       waitForAgent: boolean;
       agentTimeoutSeconds: number;
     }
@@ -101,6 +103,8 @@ export type OperationRequest =
       guest: GuestRef;
       source: GuestRef;
       owned: string[];
+      /** What was left out of it when it was made: it is again. */
+      clean?: CleanKind[];
       generations?: Generations;
       options: RefreshOptions;
     }
@@ -176,6 +180,8 @@ export interface Facts {
   host: HostFacts;
   /** Names of all guests the host knows, of any origin. */
   takenNames: string[];
+  /** What is inside a clone's source, where that was looked at. */
+  inside?: GuestInside;
   at: string;
 }
 

@@ -1,5 +1,7 @@
 /** Templates, their versions, and the bases that linked clones stand on. */
-import type { BaseDisk, CapturedBase } from '@offshoot/clone-core/contract';
+import type { BaseDisk, CapturedBase, CloneRequest } from '@offshoot/clone-core/contract';
+import { cleanSchema, type CleanKind } from '@offshoot/clone-core/contract/identity';
+import { OffshootError } from '@offshoot/clone-core/errors';
 import type { Db } from './client.ts';
 import { storable } from './storable.ts';
 import { newId, type Tx } from './transaction.ts';
@@ -22,6 +24,32 @@ export function listTemplates(db: Db) {
 /** One version with its template and base; null when there is none. */
 export function templateVersion(db: Db, id: string) {
   return db.prisma.templateVersion.findUnique({ where: { id }, include: { template: true, base: true } });
+}
+
+/** What clones of a template leave out from now on, when nobody says otherwise. Throws `not-found`. */
+export async function keepCleaning(db: Db, templateId: string, clean: readonly CleanKind[]): Promise<void> {
+  const { count } = await db.prisma.template.updateMany({
+    where: { id: templateId },
+    data: { clean: [...clean] },
+  });
+  if (count === 0)
+    throw new OffshootError('not-found', {
+      publicMessage: 'There is no such template. It may have been deleted.',
+      remedy: 'Reload the page.',
+    });
+}
+
+/** A request as it is meant: what it leaves open about cleaning is as its template says. */
+export async function withCleaning(reader: Pick<Tx, 'query'>, request: CloneRequest): Promise<CloneRequest> {
+  const { source, options } = request;
+  if (source.type !== 'template' || options.identity.clean !== undefined) return request;
+  const { rows } = await reader.query<{ clean: string[] | null }>(
+    'SELECT t."clean" FROM "template" t JOIN "template_version" v ON v."templateId" = t."id" WHERE v."id" = $1',
+    [source.versionId],
+  );
+  const clean = cleanSchema.parse(rows[0]?.clean ?? []);
+  if (clean.length === 0) return request;
+  return { ...request, options: { ...options, identity: { ...options.identity, clean } } };
 }
 
 interface CatalogEntry {

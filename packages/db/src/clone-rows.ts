@@ -2,6 +2,7 @@
 import type { CloneRequest } from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import { inventoryEvent, type NewOperation } from './ask.ts';
+import { withCleaning } from './catalog.ts';
 import { needOf, reserveOf, type SourceSize } from './placement/need.ts';
 import { newId, type Tx } from './transaction.ts';
 import { needsBase } from './types.ts';
@@ -39,6 +40,7 @@ export async function cloneRows(
   },
 ): Promise<Made> {
   const { source, agreedFingerprint, places, size } = on;
+  const { options } = await withCleaning(tx, request);
   const first = on.first && { ...on.first, agreedFingerprint };
   const reserves = reserveOf(needOf(request, size));
   const guestIds = await reserve(tx, userId, request, source);
@@ -57,7 +59,7 @@ export async function cloneRows(
       source: request.source,
       mode: request.mode,
       name,
-      options: request.options,
+      options,
       index: places?.[index] ?? index,
       ...(request.placement === undefined ? {} : { placement: request.placement }),
     },

@@ -1,6 +1,11 @@
 /** From what is stored to what a driver understands. Reads only. */
 import type { CapturedBase, CloneRequest, Generations, MemoryPoint } from '@offshoot/clone-core/contract';
-import type { GuestInside } from '@offshoot/clone-core/contract/identity';
+import {
+  cleanKinds,
+  type CleanKind,
+  type GuestInside,
+  type IdentityOutcome,
+} from '@offshoot/clone-core/contract/identity';
 import type { DriverSource, GuestRef, OperationRequest } from '@offshoot/clone-core/driver';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import type { Claim } from './claims.ts';
@@ -78,7 +83,7 @@ async function resolve(
       return { kind: 'promote', guest, owned, ...(generations ? { generations } : {}) };
     }
     case 'reset': {
-      const { owned, baseId, label } = await lineageOf(db, held.guestId);
+      const { owned, baseId, label, clean } = await lineageOf(db, held.guestId);
       if (baseId === null) throw baseGone();
       return {
         ...request,
@@ -86,11 +91,12 @@ async function resolve(
         label,
         base: await baseById(db, baseId),
         owned,
+        ...clean,
       };
     }
     case 'refresh': {
       const guest = await guestRef(db, held.guestId);
-      const { source, owned, generations } = await lineageOf(db, held.guestId);
+      const { source, owned, generations, clean } = await lineageOf(db, held.guestId);
       if (!source)
         throw new OffshootError('source-missing', {
           publicMessage: `The source of “${guest.name}” is gone, so it can’t be refreshed.`,
@@ -101,6 +107,7 @@ async function resolve(
         guest,
         source,
         owned,
+        ...clean,
         ...(generations ? { generations } : {}),
         options: request.options,
       };
@@ -175,6 +182,8 @@ interface Lineage {
   label: string;
   owned: string[];
   baseId: string | null;
+  /** What was left out of it, for the driver's request. */
+  clean: { clean?: CleanKind[] };
   generations?: Generations;
 }
 
@@ -187,14 +196,17 @@ async function lineageOf(db: Db, guestId: string | null): Promise<Lineage> {
     sourceName: string | null;
     uuid: string | null;
     name: string | null;
+    identity: IdentityOutcome | null;
   }>(
-    `SELECT g."ownedFiles", g."generations", g."baseId", g."sourceName", s."uuid", s."name" FROM "guest" g
+    `SELECT g."ownedFiles", g."generations", g."baseId", g."sourceName", g."identity", s."uuid", s."name" FROM "guest" g
        LEFT JOIN "guest" s ON s."id" = g."sourceGuestId" AND s."hostId" = g."hostId" WHERE g."id" = $1`,
     [guestId],
   );
   const row = rows[0];
+  const clean = cleanKinds.filter((kind) => row?.identity?.changed.includes(kind));
   return {
     label: row?.sourceName ?? 'its source',
+    clean: clean.length === 0 ? {} : { clean },
     owned: row?.ownedFiles ?? [],
     baseId: row?.baseId ?? null,
     ...(row?.generations ? { generations: row.generations } : {}),

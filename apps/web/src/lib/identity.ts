@@ -1,12 +1,15 @@
 /** Identities in words: how a clone got its own, what was found, and what guests share that they must not. */
 import { fieldName, wordsOf } from '@offshoot/clone-core/contract/identity-words';
-import type {
-  IdentityOutcome,
-  IdentityWay,
-  LinkPolicy,
-  SharedIdentity,
+import {
+  cleanKinds,
+  type CleanKind,
+  type IdentityOutcome,
+  type IdentityWay,
+  type InsideFinding,
+  type LinkPolicy,
+  type SharedIdentity,
 } from '@offshoot/clone-core/contract/identity';
-import { count } from './format.ts';
+import { count, formatBytes } from './format.ts';
 
 export { fieldName, wordsOf } from '@offshoot/clone-core/contract/identity-words';
 
@@ -29,6 +32,32 @@ export const policyWords: Readonly<Record<LinkPolicy, { name: string; means: str
   },
   off: { name: 'Off', means: 'Its network comes up with it. Nothing is waited for.' },
 };
+
+/** What can be left out of clones. */
+export const cleanWords: Readonly<Record<CleanKind, { name: string; means: string }>> = {
+  logs: { name: 'Logs', means: 'Its own begin anew.' },
+  'shell-history': { name: 'Shell histories', means: 'What was typed in the source is not to be seen.' },
+  'authorized-keys': {
+    name: 'Authorised SSH keys',
+    means: 'Whoever could sign in to the source with a key can’t here. Keys of the users below are added.',
+  },
+  secrets: {
+    name: 'Secrets in home folders',
+    means: 'Private keys and credentials. Deleted, not overwritten.',
+  },
+};
+
+export const isCleanKind = (what: string): what is CleanKind => cleanKinds.some((kind) => kind === what);
+
+/** "12 files, 3.1 MiB are in the source." */
+export function foundInShort(found: readonly InsideFinding[], kind: CleanKind): string {
+  const finding = found.find(({ what }) => what === kind);
+  if (!finding) return 'None was found.';
+  const { bytes, paths } = finding;
+  // Only the first 20 paths are listed.
+  const files = paths.length < 20 ? count(paths.length, 'file') : '20 files or more';
+  return `Found: ${files}${bytes === undefined ? '' : `, ${formatBytes(bytes)}`}.`;
+}
 
 export type Verdict = IdentityOutcome['verdict'];
 
@@ -144,4 +173,9 @@ export const keptWords = ({ field, why }: IdentityOutcome['kept'][number]): stri
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** What was changed, in words; empty: nothing. */
-export const changedWords = (outcome: Pick<IdentityOutcome, 'changed'>): string => wordsOf(outcome.changed);
+export const changedWords = ({ changed }: Pick<IdentityOutcome, 'changed'>): string =>
+  wordsOf(changed.filter((field) => !isCleanKind(field)));
+
+/** What of its source it does not have, in words; empty: nothing. */
+export const leftOutWords = ({ changed }: Pick<IdentityOutcome, 'changed'>): string =>
+  wordsOf(changed.filter(isCleanKind));

@@ -169,6 +169,7 @@ describe('secrets at the door', () => {
       ['identity.hashPassword', { password: 'x' }],
       ['identity.seal', { secret: 'x' }],
       ['identity.alarms', undefined],
+      ['template.clean', { id: randomUUID(), clean: [] }],
       ['certificate.verify', { text: '{}' }],
     ] as const)
       expect((await door.stranger(path, input)).status, path).toBe(401);
@@ -220,6 +221,7 @@ describe('identities that can’t be', () => {
     ],
     ['a script without interpreter', { firstBootScript: 'reboot' }, 'firstBootScript', /interpreter/],
     ['a zone that is a path', { timezone: '../../etc/passwd' }, 'timezone', /Europe\/Berlin/],
+    ['something to clean that nobody knows', { clean: ['everything'] }, 'clean.0', /logs, shell-history/],
     ['an unknown agent', { agents: ['nobody-knows'] }, 'agents', /nobody-knows/],
     ['a package that is an option', { packages: ['--force'] }, 'packages.0', /package/],
   ])('%s is told at its field', async (_, identity, field, words) => {
@@ -238,6 +240,8 @@ describe('identities that can’t be', () => {
 
   it('two names that make one host name', async () => {
     expect(await ask({}, ['web_1', 'web-1'])).toMatchObject({ field: 'names' });
+    // Nor with a guest that is there.
+    expect(await ask({}, ['BEFORE'])).toMatchObject({ code: 'name-taken', field: 'names' });
   });
 
   it('addresses of guests, of their agents’ words, and promised to clones that are not made yet, are taken', async () => {
@@ -257,6 +261,39 @@ describe('identities that can’t be', () => {
     const [one, two] = [await click(), await click()];
     expect(one.data?.operationIds).toHaveLength(1);
     expect(two.data?.operationIds).toEqual(one.data?.operationIds);
+  });
+});
+
+it('what a template leaves out of its clones: those that do not say otherwise', async () => {
+  const { template } = await db().prisma.templateVersion.findUniqueOrThrow({
+    where: { id: versionId },
+    include: { template: true },
+  });
+  const { id } = template;
+  expect((await door.call('template.get', { id })).data).toMatchObject({ clean: [] });
+  expect((await door.call('template.clean', { id, clean: ['secrets', 'logs', 'logs'] })).data).toEqual({
+    clean: ['logs', 'secrets'],
+  });
+  expect((await door.call('template.get', { id })).data).toMatchObject({ clean: ['logs', 'secrets'] });
+  const stored = async (name: string, identity: object) => {
+    const { data } = await door.call<{ operationIds: string[] }>('operation.create.clone', {
+      idempotencyKey: randomUUID(),
+      request: {
+        source: { type: 'template', versionId },
+        mode: 'linked',
+        names: [name],
+        options: { identity },
+      },
+    });
+    const row = await db().prisma.operation.findUniqueOrThrow({ where: { id: data?.operationIds[0] ?? '' } });
+    return (row.request as { options: { identity: { clean?: string[] } } }).options.identity.clean;
+  };
+  expect(await stored('clean-1', {})).toEqual(['logs', 'secrets']);
+  expect(await stored('clean-2', { clean: [] })).toEqual([]);
+  expect(await stored('clean-3', { clean: ['shell-history'] })).toEqual(['shell-history']);
+  expect(await door.call('template.clean', { id: randomUUID(), clean: [] })).toMatchObject({
+    status: 404,
+    error: { code: 'not-found' },
   });
 });
 
@@ -289,4 +326,11 @@ it('two guests made beside the portal with one machine id: both are named', asyn
     'Host 1/hand-1',
     'Host 1/hand-2',
   ]);
+  // What an agent says is also what New clone knows of a guest: Windows has fields of its own.
+  const windows = async (name: string) =>
+    (await door.call<{ windows: boolean }>('guest.get', { id: await idOf(name) })).data?.windows;
+  const { id = '', uuid } =
+    (await db().prisma.guest.findUnique({ where: { hostId_name: { hostId: 'h1', name: 'hand-2' } } })) ?? {};
+  await keepAttestation(db(), { id, uuid: uuid ?? '' }, someAttestation('hand-2', { sid: 'S-1-5-21-1-2-3' }));
+  expect([await windows('hand-1'), await windows('hand-2')]).toEqual([false, true]);
 });

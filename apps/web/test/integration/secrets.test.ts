@@ -118,6 +118,7 @@ it('a password that was given, right or wrong, is nowhere in clear', async () =>
   seen['the worker’s log'] = worker.output();
   // Each place was really looked at.
   expect(seen['the database']).toContain(hashed?.passwordHash);
+  expect(seen['the database']).toMatch(/^certificate .*with-secret/m);
   expect(seen['Redis']).toContain('with-secret');
   expect(seen['events']).toContain(id);
   expect(seen['the worker’s log']).toContain('operation ended');

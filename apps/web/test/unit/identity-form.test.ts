@@ -23,6 +23,16 @@ describe('the identity part of the form', () => {
     });
   });
 
+  it('what is left out: as its template says until someone says otherwise, never of a Windows', () => {
+    expect(read().options).not.toHaveProperty('clean');
+    expect(read({ clean: [] }).options?.clean).toEqual([]);
+    expect(read({ clean: ['secrets', 'logs'] }).options?.clean).toEqual(['logs', 'secrets']);
+    expect(read({ clean: ['logs'] }, true).options).not.toHaveProperty('clean');
+    const short = (part: Partial<IdentityForm>) =>
+      identityInShort(read(part), form(part), false, ['logs', 'shell-history']);
+    expect(short({})).toContain('without logs and shell histories');
+  });
+
   it('reads what is typed: lists with commas or lines, lines as on Windows, nothing of what is empty', () => {
     const key = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA ann@laptop';
     const { options, problems } = read({

@@ -121,6 +121,13 @@ export const windowsSchema = z.strictObject({
 });
 export type WindowsIdentity = z.infer<typeof windowsSchema>;
 
+export const cleanKinds = ['logs', 'shell-history', 'authorized-keys', 'secrets'] as const;
+/** What of a source's past can be left out of its clones. Its DHCP leases always are, with its identity. */
+export type CleanKind = (typeof cleanKinds)[number];
+export const cleanSchema = z
+  .array(z.enum(cleanKinds, `What can be cleaned: ${cleanKinds.join(', ')}.`))
+  .transform((kinds) => cleanKinds.filter((kind) => kinds.includes(kind)));
+
 /** First-boot scripts run once, as root. */
 export const MAX_SCRIPT_BYTES = 65_536;
 
@@ -172,6 +179,8 @@ export const identityOptionsSchema = z.strictObject({
   agents: z
     .union([z.literal('found'), z.array(z.string().regex(/^[a-z0-9-]{1,40}$/)).max(100)])
     .default('found'),
+  /** What is not in the clone of what its source has from its past. Unset: as the template says; of a guest nothing. */
+  clean: cleanSchema.optional(),
   windows: windowsSchema.optional(),
 });
 export type IdentityOptions = z.infer<typeof identityOptionsSchema>;
@@ -209,6 +218,8 @@ export const identityFields = [
   'first-boot-script',
   'sid',
   'computer-name',
+  // Not carried over.
+  ...cleanKinds,
 ] as const;
 export type IdentityField = (typeof identityFields)[number];
 
@@ -267,6 +278,8 @@ export interface GuestInside {
   };
   /** Why it can't be edited from outside, as the end of a sentence; unset: it can. */
   notEditable?: string;
+  /** Folders with things to clean that are filesystems of their own: neither looked into nor edited. */
+  apart?: string[];
   found: InsideFinding[];
   /** Ids of agents.ts whose state is there. */
   agents: string[];

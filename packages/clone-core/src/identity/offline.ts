@@ -3,7 +3,8 @@
  * in one. What must be secret (SSH host keys, random seeds) is taken away, and made anew inside at the first start.
  */
 import { agentEdits, type AgentState } from './agents.ts';
-import type { DecidedIdentity, GuestInside, IdentityOptions } from './contract.ts';
+import { cleanEdits } from './clean.ts';
+import type { CleanKind, DecidedIdentity, GuestInside, IdentityOptions } from './contract.ts';
 import type { InsideEdit } from './edits.ts';
 import {
   canRunFirstBoot,
@@ -41,6 +42,7 @@ const empty = (pattern: string): InsideEdit => ({ type: 'empty', pattern });
 export function offlineEdits(question: OfflineQuestion): InsideEdit[] {
   const { decided, options, inside } = question;
   return [
+    ...cleanEdits(options.clean ?? []),
     write('/etc/hostname', `${decided.hostname}\n`),
     // Old Red Hat; where there is none, none is made.
     {
@@ -71,9 +73,13 @@ export function offlineEdits(question: OfflineQuestion): InsideEdit[] {
  * on, and its boot does not wait for a network that is cut until it is attested.
  */
 export function seedEdits(
-  question: Pick<OfflineQuestion, 'decided' | 'inside' | 'was'> & { cut: boolean },
+  question: Pick<OfflineQuestion, 'decided' | 'inside' | 'was'> & {
+    cut: boolean;
+    clean?: readonly CleanKind[];
+  },
 ): InsideEdit[] {
   return [
+    ...cleanEdits(question.clean ?? []),
     ...machineId(question.decided),
     ...staleState(),
     ...boundEdits(question.decided, question.was),

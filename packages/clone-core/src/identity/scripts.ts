@@ -33,6 +33,7 @@ change() {
         systemctl stop "\${1#stop=}" > /dev/null 2>&1
         echo "\${1#stop=}" >> /run/offshoot-stopped
       fi ;;
+    restart=*) systemctl try-restart "\${1#restart=}" > /dev/null 2>&1 ;;
     start=*)
       if grep -qx "\${1#start=}" /run/offshoot-stopped 2> /dev/null; then
         systemctl --no-block start "\${1#start=}" > /dev/null 2>&1

@@ -4,7 +4,8 @@
  * password hashes, a Windows administrator's password and random bytes: those are given when the drive is written.
  */
 import { agentWords, type AgentState } from './agents.ts';
-import type { DecidedIdentity, GuestInside, IdentityOptions, LinkPolicy } from './contract.ts';
+import { cleanWords } from './clean.ts';
+import type { CleanKind, DecidedIdentity, GuestInside, IdentityOptions, LinkPolicy } from './contract.ts';
 import { FOLDER, lateFiles, SCRIPT, firstBootScript } from './first-boot.ts';
 import { networkConfig } from './seed-network.ts';
 import { settleSeed } from './scripts.ts';
@@ -22,6 +23,8 @@ export interface SeedQuestion {
   policy: LinkPolicy;
   /** Agents whose state is reset. */
   resets?: readonly AgentState[];
+  /** What its first start leaves out, before it makes users: where its disk could not be edited before. */
+  clean?: readonly CleanKind[];
   /** Given when the drive is written, never stored: bytes for the guest's random generator. */
   randomSeed?: Uint8Array;
   /** Given when the drive is written, never stored: Windows administrator's password. */
@@ -133,6 +136,7 @@ function cloudConfig(question: SeedQuestion): CloudConfig {
         settleSeed.trim(),
         'offshoot',
         decided.machineId,
+        ...cleanWords(question.clean ?? []),
         ...agentWords(question.resets ?? [], decided),
       ],
     ],

@@ -1,7 +1,7 @@
 /** What a way changes in a guest, and what it leaves. */
 import { OffshootError } from '../errors.ts';
 import type { AgentState } from './agents.ts';
-import type { IdentityField, IdentityOptions } from './contract.ts';
+import { cleanKinds, type CleanKind, type IdentityField, type IdentityOptions } from './contract.ts';
 import { canRunFirstBoot } from './first-boot.ts';
 import { IDENTITY_FIELD } from './static-address.ts';
 import type { Chosen, WayChoice, WayQuestion } from './ways-question.ts';
@@ -15,7 +15,8 @@ export function beyondSubset(options: IdentityOptions): boolean {
     options.locale !== undefined ||
     options.addressing?.type === 'static' ||
     options.packages.length > 0 ||
-    options.firstBootScript !== undefined
+    options.firstBootScript !== undefined ||
+    (options.clean ?? []).length > 0
   );
 }
 
@@ -31,6 +32,8 @@ const ofTheSystem: readonly IdentityField[] = [
   'hosts-file',
 ];
 
+const isClean = (field: IdentityField): field is CleanKind => cleanKinds.some((kind) => kind === field);
+
 function asked(options: IdentityOptions): IdentityField[] {
   return [
     ...(options.domain === undefined ? [] : (['fqdn'] as const)),
@@ -42,6 +45,7 @@ function asked(options: IdentityOptions): IdentityField[] {
     ...(options.addressing?.type === 'static' ? (['address'] as const) : []),
     ...(options.packages.length === 0 ? [] : (['packages'] as const)),
     ...(options.firstBootScript === undefined ? [] : (['first-boot-script'] as const)),
+    ...(options.clean ?? []),
   ];
 }
 
@@ -89,7 +93,13 @@ export function effectsOf(
           'its reader of seed drives knows host name and SSH keys only',
         );
       } else if (inside?.seedReader === 'cloudbase-init') {
-        changed.push('hostname', 'computer-name', 'cloud-init-instance', ...wishes);
+        changed.push(
+          'hostname',
+          'computer-name',
+          'cloud-init-instance',
+          ...wishes.filter((field) => !isClean(field)),
+        );
+        keep(wishes.filter(isClean), 'Windows’ files are not changed from outside');
         if (inside.windows?.generalized) changed.push('sid');
         else keep(['sid'], 'this Windows was not generalized with sysprep');
       } else changed.push(...ofTheSystem, 'network-configuration', 'cloud-init-instance', ...wishes);
@@ -118,6 +128,12 @@ export function refuseUnmet(options: IdentityOptions, chosen: Chosen, kept: WayC
     locale: 'locale',
   };
   for (const { field, why } of kept) {
+    if (isClean(field))
+      throw new OffshootError('invalid-input', {
+        publicMessage: `${sentenceOf(fieldName(field))} can’t be left out of this clone: ${why}.`,
+        remedy: 'Take it out of “Left out”, or clean the source itself.',
+        field: `${IDENTITY_FIELD}.clean`,
+      });
     const below = fields[field];
     if (below === undefined) continue;
     throw new OffshootError('invalid-input', {

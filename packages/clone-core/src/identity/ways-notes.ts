@@ -1,6 +1,6 @@
 /** A chosen way in the preview's words. */
 import type { PlanNote } from '../contract.ts';
-import type { IdentityWay } from './contract.ts';
+import { cleanKinds, type CleanKind, type IdentityWay } from './contract.ts';
 import { ofTheMachine } from './ways-effects.ts';
 import type { WayChoice, WayQuestion } from './ways-question.ts';
 import { wordsOf } from './words.ts';
@@ -12,7 +12,10 @@ export function notesOf(
 ): PlanNote[] {
   const { inside, options } = question;
   const notes: PlanNote[] = [];
-  const inner = choice.changed.filter((field) => !ofTheMachine.includes(field));
+  const cleaned = cleanKinds.filter((kind) => choice.changed.includes(kind));
+  const inner = choice.changed.filter(
+    (field) => !ofTheMachine.includes(field) && !cleanKinds.some((kind) => kind === field),
+  );
   const by: Record<Exclude<IdentityWay, 'none'>, string> = {
     seed: `by a NoCloud drive that ${inside?.seedReader === 'nocloud-subset' ? 'it' : (inside?.seedReader ?? 'cloud-init')} reads at its first start`,
     agent: 'by its guest agent, while its network is cut',
@@ -40,6 +43,7 @@ export function notesOf(
         level: /stays the source/.test(agent.note) ? 'warn' : 'info',
         text: `${agent.name}: ${agent.note}`,
       });
+  notes.push(...cleanNotes(cleaned, choice.way, question));
   notes.push(...policyNotes(choice, question));
   if (choice.way === 'offline' && /red hat|centos|fedora|rocky|alma|oracle/i.test(inside?.osName ?? ''))
     notes.push({
@@ -48,6 +52,48 @@ export function notesOf(
     });
   if (options.userData !== undefined && choice.way !== 'seed')
     notes.push({ level: 'warn', text: 'The user data is not used: no cloud-init reads it in this guest.' });
+  return notes;
+}
+
+const consequences: Readonly<Record<CleanKind, string>> = {
+  logs: 'Its logs begin anew.',
+  'shell-history': 'What was typed in the source is not to be seen.',
+  'authorized-keys': 'Whoever could sign in to the source with a key can’t here.',
+  secrets: 'What signs in elsewhere with them can’t any more.',
+};
+
+function cleanNotes(
+  cleaned: readonly CleanKind[],
+  way: IdentityWay,
+  { mode, options, inside }: WayQuestion,
+): PlanNote[] {
+  if (cleaned.length === 0) return [];
+  const notes: PlanNote[] = [
+    {
+      level: 'info',
+      text: [
+        `Left out: its source’s ${wordsOf(cleaned)}.`,
+        ...cleaned.map((kind) => consequences[kind]),
+        ...(cleaned.includes('secrets')
+          ? [
+              `Secrets are deleted, not overwritten: who is root in it may find traces on its disk${mode === 'memory' ? ', and what running programs know of them stays' : ''}.`,
+            ]
+          : []),
+      ].join(' '),
+    },
+  ];
+  const { apart } = inside ?? {};
+  if (way === 'offline' && apart)
+    notes.push({
+      level: 'warn',
+      text: `What is in ${apart.join(' and ')} stays: ${apart.length === 1 ? 'it is a filesystem' : 'they are filesystems'} of ${apart.length === 1 ? 'its' : 'their'} own, and only that of / is changed before it starts.`,
+    });
+  const signsIn = options.users.some((user) => user.sshKeys.length > 0 || user.passwordHash !== undefined);
+  if (cleaned.includes('authorized-keys') && !signsIn && options.userData === undefined)
+    notes.push({
+      level: 'warn',
+      text: 'No SSH key will be in it: sign in with a password of the source, at its console, or add a user.',
+    });
   return notes;
 }
 

@@ -24,6 +24,10 @@ const names: Readonly<Record<IdentityField, string>> = {
   'first-boot-script': 'first-boot script',
   sid: 'security identifier (SID)',
   'computer-name': 'computer name',
+  logs: 'logs',
+  'shell-history': 'shell histories',
+  'authorized-keys': 'authorised SSH keys',
+  secrets: 'secrets in home folders',
 };
 
 export const fieldName = (field: IdentityField): string => names[field];

@@ -9,6 +9,8 @@ import { carryInside, clearInside, editInside, readInside, scratchOf } from '../
 import { lookInside } from '../../src/disks/inside/look.ts';
 import type { InsideDisk, InsideRoot } from '../../src/disks/inside/types.ts';
 import { OffshootError } from '../../src/errors.ts';
+import { cleanEdits } from '../../src/identity/clean.ts';
+import { cleanKinds } from '../../src/identity/contract.ts';
 import type { InsideEdit } from '../../src/identity/edits.ts';
 import { localShell } from '../../src/shell/local.ts';
 import type { Shell } from '../../src/shell/shell.ts';
@@ -237,7 +239,9 @@ it('identities are carried over: content, mode and owner, and what is not in the
   const { carried } = await carryInside(shell, from, to, patterns, {
     signal,
     log: (line) => said.push(line),
+    first: cleanEdits(['logs']),
   });
+  expect(await texts(to, '/var/log/*')).toEqual({ '/var/log/a.log': '644 0:0 ' });
   expect(carried).toEqual([
     '/etc/hostname',
     '/etc/machine-id',
@@ -255,6 +259,47 @@ it('identities are carried over: content, mode and owner, and what is not in the
   // The other way round too, from ext4 into XFS.
   await carryInside(shell, to, from, ['/etc/ssh/*'], { signal });
   expect(Object.keys(await texts(from, '/etc/ssh/*'))).toContain('/etc/ssh/sshd_config');
+});
+
+it('what is left out of a clone: the report names it before, and nothing of it after', async () => {
+  const it = await opened(
+    await lab.partitioned(
+      'gpt',
+      await lab.filesystem('ext4', {
+        ...guest,
+        '/var/log/apt/history.log': 'past\n',
+        '/var/log/apt/history.log.1.gz': 'past\n',
+        '/root/.bash_history': '->/dev/null',
+        '/root/.ssh/authorized_keys': 'ssh-ed25519 PAST past\n',
+        '/root/.ssh/config': 'stays',
+        '/home/a b/.ssh/authorized_keys': 'ssh-ed25519 PAST past\n',
+        '/home/a b/.ssh/id_ed25519': 'past',
+        '/home/a b/.kube/config': 'past',
+      }),
+    ),
+  );
+  const told = async (): Promise<string[]> => {
+    const { found } = await lookInside(shell, [it.disk], { store: lab.folder, signal });
+    return found.filter(({ what }) => cleanKinds.some((kind) => kind === what)).map(({ what }) => what);
+  };
+  expect(await told()).toEqual([...cleanKinds]);
+  await edit(it, ...cleanEdits(['shell-history']));
+  expect(await told()).toEqual(['logs', 'authorized-keys', 'secrets']);
+  await edit(it, ...cleanEdits(cleanKinds));
+  expect(await told()).toEqual([]);
+  expect(
+    Object.keys(await texts(it, '/var/log/*', '/var/log/*/*', '/home/*/*', '/home/*/.ssh/*', '/root/.ssh/*')),
+  ).toEqual([
+    '/var/log/a.log',
+    '/var/log/apt/history.log',
+    '/home/a b/.bash_history',
+    '/home/a b/.ssh/authorized_keys',
+    '/root/.ssh/authorized_keys',
+    '/root/.ssh/config',
+  ]);
+  // Once more changes nothing, and a link to /dev/null is no history.
+  expect((await edit(it, ...cleanEdits(cleanKinds))).changed).toEqual([]);
+  await checked(it);
 });
 
 it('a linked clone is edited in its own file; the base stays as it is', async () => {

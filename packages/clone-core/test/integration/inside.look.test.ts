@@ -186,11 +186,13 @@ describe('wrappings', () => {
   it('a /var of its own can’t be edited, and is named', async () => {
     const image = await lab.filesystem('ext4', {
       ...linux,
-      '/etc/fstab': 'UUID=1 / ext4 defaults 0 1\nUUID=2 /var ext4 defaults 0 2\n',
+      '/etc/fstab':
+        'UUID=1 / ext4 defaults 0 1\nUUID=2 /var ext4 defaults 0 2\nUUID=3 /home/ xfs defaults 0 2\n',
     });
     expect(await look(lab.raw(image))).toMatchObject({
       kind: 'linux',
       notEditable: expect.stringContaining('its /var is a filesystem of its own'),
+      apart: ['/home'],
     });
   });
 });

@@ -266,3 +266,20 @@ it('what an agent says is kept unless an operation is at the guest, and is news 
   expect((await idOf('one')).attested).toMatchObject({ hostname: 'another' });
   expect((await attestable(db, 'h1')).map((guest) => guest.name)).toEqual(['two']);
 });
+
+it('what was left out of a clone is left out again when it is reset; what was not is not', async () => {
+  const { versionId } = await someTemplate(test.db, 'sample');
+  const { changed } = someOutcome('x');
+  const cleaned = await cloned('cleaned', versionId, {
+    identity: someOutcome('cleaned', { changed: [...changed, 'secrets', 'logs'] }),
+  });
+  const plain = await cloned('plain', versionId, { identity: someOutcome('plain') });
+  const resolved = (guestId: string) =>
+    resolveRequest(test.db, {
+      request: { kind: 'reset', waitForAgent: false, agentTimeoutSeconds: 60 },
+      guestId,
+      title: '',
+    });
+  expect(await resolved(cleaned.guestId)).toMatchObject({ kind: 'reset', clean: ['logs', 'secrets'] });
+  expect(await resolved(plain.guestId)).not.toHaveProperty('clean');
+});

@@ -98,7 +98,14 @@ function Form({
   }));
   // With one host there is nothing to choose, and nothing is said of it.
   const several = hosts.length > 1;
-  const form = useMemo(() => (several ? typed : { ...typed, where: null }), [several, typed]);
+  // A guest's disks are looked into for the preview: what is known of them then stays known.
+  const [looked, setLooked] = useState<{ source: string; inside: ClonePreview['inside'] }>();
+  const inside = looked?.source === JSON.stringify(typed.source) ? looked.inside : undefined;
+  const windows = typed.windows || inside?.kind === 'windows';
+  const form = useMemo(
+    () => ({ ...typed, windows, ...(several ? {} : { where: null }) }),
+    [several, typed, windows],
+  );
   const [chosen, setChosen] = useState(initial);
   const change = (part: Partial<CloneForm>): void => setForm((old) => ({ ...old, ...part }));
   const read = useMemo(() => readForm(form), [form]);
@@ -129,6 +136,11 @@ function Form({
       },
     }),
   );
+  // Another render follows at once; the same answer is the same object.
+  const seen = preview.isPlaceholderData ? undefined : preview.data?.inside;
+  const seenOf = JSON.stringify(request?.source ?? null);
+  if (seen && (looked?.inside !== seen || looked.source !== seenOf))
+    setLooked({ source: seenOf, inside: seen });
   const current =
     settled === asked && request !== undefined && preview.isSuccess && !preview.isPlaceholderData;
   const modes: readonly ModeChoice[] | undefined = preview.data?.modes;
@@ -223,6 +235,8 @@ function Form({
                 read={read.identity}
                 names={read.names}
                 windows={form.windows}
+                cleaned={chosen?.clean ?? []}
+                found={inside?.found ?? chosen?.found}
                 memory={form.mode === 'memory'}
                 refused={wrongIdentity === undefined ? {} : { [wrongIdentity]: refusal?.message ?? '' }}
                 onChange={(part) => {

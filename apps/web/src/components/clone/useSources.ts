@@ -1,6 +1,7 @@
 'use client';
 
 import type { Source } from '@offshoot/clone-core/contract';
+import type { CleanKind, InsideFinding } from '@offshoot/clone-core/contract/identity';
 import { useQuery } from '@tanstack/react-query';
 import { useMemo } from 'react';
 import { formatBytes } from '../../lib/format.ts';
@@ -17,6 +18,10 @@ export interface SourceChoice {
   hostId: string;
   /** Known to be Windows inside. */
   windows: boolean;
+  /** What clones of it leave out, when nobody says otherwise. */
+  clean: readonly CleanKind[];
+  /** In its disks; undefined: nobody has looked. */
+  found: readonly InsideFinding[] | undefined;
   /** Ids under which a link may mean it. */
   aliases: string[];
 }
@@ -60,6 +65,8 @@ export function useSources(): {
         source: { type: 'template', versionId: version.id },
         hostId: version.hostId,
         windows: version.inside?.kind === 'windows',
+        clean: template.clean,
+        found: version.inside?.found,
         aliases: index === 0 ? [`template:${template.id}`] : [],
       })),
     ),
@@ -77,7 +84,9 @@ export function useSources(): {
           .join(' · '),
         source: { type: 'guest', id: guest.id },
         hostId: guest.host.id,
-        windows: false,
+        windows: guest.windows,
+        clean: [],
+        found: undefined,
         aliases: [],
       })),
   };

@@ -11,7 +11,14 @@ import {
 } from '@tabler/icons-react';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import Link from 'next/link';
-import { changedWords, keptWords, verdictRemedy, verdictWords, wayWords } from '../../lib/identity.ts';
+import {
+  changedWords,
+  keptWords,
+  leftOutWords,
+  verdictRemedy,
+  verdictWords,
+  wayWords,
+} from '../../lib/identity.ts';
 import { publicError, useTRPC, type Outputs } from '../../lib/trpc.ts';
 import type { GuestView } from '../../server/views/guest.ts';
 import { Facts, Failed, Problem, Section } from '../display/Blocks.tsx';
@@ -58,8 +65,8 @@ export function IdentityCard({ guest }: { guest: GuestView }) {
 function nothingKnown(guest: GuestView): string {
   if (guest.state === 'creating') return 'Decided while it is being made.';
   return guest.state === 'running'
-    ? 'Not known: no agent in it answers. Its MAC addresses and UUID are compared with all others’ all the same.'
-    : 'Not known: it is asked when it runs and has a guest agent.';
+    ? 'Not known yet: its agent has not said who it is. Running guests are asked one after another, every ten minutes; one without a guest agent can’t answer. Its MAC addresses and UUID are compared with all others’ all the same.'
+    : 'Not known: a guest with an agent is asked when it runs.';
 }
 
 const icons: Readonly<Record<Outcome['verdict'], React.ReactNode>> = {
@@ -74,6 +81,7 @@ const icons: Readonly<Record<Outcome['verdict'], React.ReactNode>> = {
 function Proof({ outcome }: { outcome: Outcome }) {
   const remedy = verdictRemedy(outcome);
   const changed = changedWords(outcome);
+  const leftOut = leftOutWords(outcome);
   return (
     <Stack className="panel" p="sm" gap={6}>
       <Group gap={6} wrap="nowrap">
@@ -94,6 +102,7 @@ function Proof({ outcome }: { outcome: Outcome }) {
       )}
       <Text size="sm">
         Given {wayWords[outcome.way]}.{changed === '' ? '' : ` Its own: ${changed}.`}
+        {leftOut === '' ? '' : ` Left out: its source’s ${leftOut}.`}
       </Text>
       <Text size="sm">{linkWords(outcome)}</Text>
       {outcome.kept.length === 0 ? null : (
@@ -164,7 +173,11 @@ function Values({ identity: { outcome, attested, attestedAt } }: { identity: Ide
     ...(attested?.osName === undefined ? [] : [['System', attested.osName] as const]),
     [
       'Last asked',
-      attestedAt === null ? <Quiet key="t">its agent never answered</Quiet> : <Ago key="t" at={attestedAt} />,
+      attestedAt === null ? (
+        <Quiet key="t">its agent has not answered yet</Quiet>
+      ) : (
+        <Ago key="t" at={attestedAt} />
+      ),
     ],
   ];
   return <Facts facts={rows} />;

@@ -1,13 +1,34 @@
 'use client';
 
-import { Box, Group, List, Stack, Text } from '@mantine/core';
-import type { GuestInside, InsideFinding } from '@offshoot/clone-core/contract/identity';
+import { Box, Button, Group, List, Stack, Text } from '@mantine/core';
+import {
+  cleanKinds,
+  type CleanKind,
+  type GuestInside,
+  type InsideFinding,
+} from '@offshoot/clone-core/contract/identity';
 import { IconAlertTriangle, IconCircleCheck, IconInfoCircle } from '@tabler/icons-react';
+import type { ReactNode } from 'react';
 import { count, formatBytes } from '../../lib/format.ts';
+import { cleanWords, isCleanKind, leftOutWords } from '../../lib/identity.ts';
 import { Quiet } from '../display/Text.tsx';
 
+export interface Cleaning {
+  clean: readonly CleanKind[];
+  /** Not answered yet. */
+  pending: boolean;
+  onChange: (clean: CleanKind[]) => void;
+}
+
 /** What is inside a template's disks, and what becomes of it in a clone. */
-export function InsideReport({ inside }: { inside: GuestInside | null }) {
+export function InsideReport({
+  inside,
+  cleaning,
+}: {
+  inside: GuestInside | null;
+  /** What its clones leave out, and how to change that. */
+  cleaning: Cleaning;
+}) {
   if (inside === null)
     return (
       <Box className="panel" p="sm">
@@ -19,7 +40,12 @@ export function InsideReport({ inside }: { inside: GuestInside | null }) {
         </Text>
       </Box>
     );
-  const warnings = inside.found.filter((finding) => finding.level === 'warn').length;
+  const { clean, pending, onChange } = cleaning;
+  const options = choosable(inside);
+  const left = options.filter((kind) => !clean.includes(kind));
+  const warnings = inside.found.filter(
+    ({ level, what }) => level === 'warn' && !(isCleanKind(what) && clean.includes(what)),
+  ).length;
   return (
     <Stack className="panel" p="sm" gap="sm">
       <Group gap={6} wrap="nowrap" align="flex-start">
@@ -47,18 +73,61 @@ export function InsideReport({ inside }: { inside: GuestInside | null }) {
           </Text>
         </div>
       </Group>
+      {left.length < 2 ? null : (
+        <Group gap="sm">
+          <Button
+            size="xs"
+            variant="default"
+            loading={pending}
+            onClick={() => onChange([...new Set([...clean, ...left])])}
+          >
+            Clean on clone
+          </Button>
+          <Text size="sm" c="dimmed">
+            Leaves {leftOutWords({ changed: left })} out of every clone, unless its request says otherwise.
+          </Text>
+        </Group>
+      )}
       {inside.found.length === 0 ? null : (
         <Stack gap="xs">
           {inside.found.map((finding) => (
             <Finding
               key={`${finding.what} ${finding.text}`}
               finding={finding}
-              fate={fateOf(finding, inside)}
+              fate={fateOf(finding, inside, clean)}
+              done={isCleanKind(finding.what) && clean.includes(finding.what)}
+              action={
+                isCleanKind(finding.what) && options.includes(finding.what)
+                  ? toggle(finding.what, clean, pending, onChange)
+                  : null
+              }
             />
           ))}
         </Stack>
       )}
     </Stack>
+  );
+}
+
+function toggle(
+  kind: CleanKind,
+  clean: readonly CleanKind[],
+  pending: boolean,
+  onChange: (clean: CleanKind[]) => void,
+) {
+  const kept = !clean.includes(kind);
+  const name = cleanWords[kind].name;
+  return (
+    <Button
+      size="xs"
+      variant="default"
+      disabled={pending}
+      aria-label={kept ? `Clean on clone: ${name}` : `Keep in clones: ${name}`}
+      onClick={() => onChange(cleanKinds.filter((one) => (one === kind ? kept : clean.includes(one))))}
+      style={{ flexShrink: 0 }}
+    >
+      {kept ? 'Clean on clone' : 'Keep'}
+    </Button>
   );
 }
 
@@ -105,19 +174,56 @@ const renewed: ReadonlySet<InsideFinding['what']> = new Set([
 ]);
 const lacks: ReadonlySet<InsideFinding['what']> = new Set(['no-agent', 'no-seed-reader', 'not-generalized']);
 
+/** A way to change what is inside its clones. */
+const reachable = (inside: GuestInside): boolean =>
+  inside.seedReader !== undefined || inside.agent || inside.notEditable === undefined;
+
+/** What can be left out, where someone decides it. */
+const choosable = (inside: GuestInside): CleanKind[] =>
+  inside.kind === 'linux' && reachable(inside)
+    ? cleanKinds.filter((kind) => inside.found.some(({ what }) => what === kind))
+    : [];
+
 /** What becomes of it in a clone. */
-function fateOf({ what, cleanable }: InsideFinding, inside: GuestInside): string {
+function fateOf(
+  { what, cleanable }: InsideFinding,
+  inside: GuestInside,
+  clean: readonly CleanKind[],
+): string {
   if (lacks.has(what)) return '';
-  const reachable = inside.seedReader !== undefined || inside.agent || inside.notEditable === undefined;
-  if (cleanable && renewed.has(what) && reachable) return 'Cleaned on clone.';
+  if (isCleanKind(what)) {
+    if (clean.includes(what)) return 'Left out of clones.';
+    return choosable(inside).includes(what)
+      ? 'Stays in clones.'
+      : 'Stays in clones: take it out of the source and publish again.';
+  }
+  if (cleanable && renewed.has(what) && reachable(inside)) return 'Cleaned on clone.';
   return 'Stays in clones: take it out of the source and publish again.';
 }
 
-function Finding({ finding, fate }: { finding: InsideFinding; fate: string }) {
+function Finding({
+  finding,
+  fate,
+  done,
+  action,
+}: {
+  finding: InsideFinding;
+  fate: string;
+  /** Clones do not have it. */
+  done: boolean;
+  action: ReactNode;
+}) {
   const { level, text, paths, bytes } = finding;
   return (
     <Group gap={6} wrap="nowrap" align="flex-start">
-      {level === 'warn' ? (
+      {done ? (
+        <IconCircleCheck
+          size={16}
+          color="var(--state-good)"
+          aria-label="Left out"
+          style={{ flexShrink: 0, marginTop: 3 }}
+        />
+      ) : level === 'warn' ? (
         <IconAlertTriangle
           size={16}
           color="var(--state-attention)"
@@ -132,7 +238,7 @@ function Finding({ finding, fate }: { finding: InsideFinding; fate: string }) {
           style={{ flexShrink: 0, marginTop: 3 }}
         />
       )}
-      <Box miw={0}>
+      <Box miw={0} style={{ flexGrow: 1 }}>
         <Text size="sm">
           {text} <Quiet>{fate}</Quiet>
         </Text>
@@ -154,6 +260,7 @@ function Finding({ finding, fate }: { finding: InsideFinding; fate: string }) {
           </details>
         )}
       </Box>
+      {action}
     </Group>
   );
 }

@@ -1,8 +1,8 @@
 'use client';
 
-import { Button, Group, Modal, Stack, Text, Title } from '@mantine/core';
+import { Box, Button, Group, Modal, Stack, Text, Title } from '@mantine/core';
 import { IconBinaryTree2, IconCopyPlus, IconTrash } from '@tabler/icons-react';
-import { useMutation, useQuery } from '@tanstack/react-query';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import Link from 'next/link';
 import { useRouter } from 'next/navigation';
 import { useState } from 'react';
@@ -12,13 +12,20 @@ import { publicError, useTRPC } from '../../lib/trpc.ts';
 import type { TemplateVersionView, TemplateView } from '../../server/views/template.ts';
 import { Empty, Facts, Failed, PageTitle, Problem, Section, SkeletonRows } from '../display/Blocks.tsx';
 import { Ago, Copyable } from '../display/Text.tsx';
-import { InsideReport } from '../identity/InsideReport.tsx';
+import { InsideReport, type Cleaning } from '../identity/InsideReport.tsx';
 import { BlastRadius } from '../lineage/BlastRadius.tsx';
 
 /** One template: which versions, how large, who stands on them. */
 export function TemplatePage({ id }: { id: string }) {
   const trpc = useTRPC();
   const { data: template, error, refetch } = useQuery(trpc.template.get.queryOptions({ id }));
+  const client = useQueryClient();
+  const keep = useMutation(
+    trpc.template.clean.mutationOptions({
+      // Its list is shown on other pages too.
+      onSettled: () => client.invalidateQueries(trpc.template.pathFilter()),
+    }),
+  );
   const [doomed, setDoomed] = useState<TemplateVersionView | null>(null);
   if (error && !template) return <Failed error={error} retry={() => void refetch()} />;
   if (!template)
@@ -29,6 +36,11 @@ export function TemplatePage({ id }: { id: string }) {
       </>
     );
   const newest = template.versions[0];
+  const cleaning: Cleaning = {
+    clean: keep.isPending ? keep.variables.clean : template.clean,
+    pending: keep.isPending,
+    onChange: (clean) => keep.mutate({ id, clean }),
+  };
   return (
     <>
       <title>{`${template.name} · Offshoot`}</title>
@@ -61,11 +73,21 @@ export function TemplatePage({ id }: { id: string }) {
         ) : null}
       </PageTitle>
       {template.description === '' ? null : <Text mb="md">{template.description}</Text>}
+      {keep.error ? (
+        <Box mb="md">
+          <Problem error={publicError(keep.error)} />
+        </Box>
+      ) : null}
       {template.versions.length === 0 ? (
         <Empty title="It has no version">Import an image under the same name to add one.</Empty>
       ) : (
         template.versions.map((version) => (
-          <Version key={version.id} version={version} onDelete={() => setDoomed(version)} />
+          <Version
+            key={version.id}
+            version={version}
+            cleaning={cleaning}
+            onDelete={() => setDoomed(version)}
+          />
         ))
       )}
       {doomed ? <DeleteVersion template={template} version={doomed} onClose={() => setDoomed(null)} /> : null}
@@ -73,7 +95,15 @@ export function TemplatePage({ id }: { id: string }) {
   );
 }
 
-function Version({ version, onDelete }: { version: TemplateVersionView; onDelete: () => void }) {
+function Version({
+  version,
+  cleaning,
+  onDelete,
+}: {
+  version: TemplateVersionView;
+  cleaning: Cleaning;
+  onDelete: () => void;
+}) {
   return (
     <Section
       title={`Version ${version.number}`}
@@ -147,7 +177,7 @@ function Version({ version, onDelete }: { version: TemplateVersionView; onDelete
       <Title order={3} mt="sm" mb="xs" fz="sm">
         What is inside
       </Title>
-      <InsideReport inside={version.inside} />
+      <InsideReport inside={version.inside} cleaning={cleaning} />
     </Section>
   );
 }

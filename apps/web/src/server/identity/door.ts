@@ -2,7 +2,6 @@
 import { hash, truncates } from 'bcryptjs';
 import type { CloneRequest } from '@offshoot/clone-core/contract';
 import { addressAt } from '@offshoot/clone-core/contract/addresses';
-import type { AttestedIdentity } from '@offshoot/clone-core/contract/identity';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import { hostnameOf, validateIdentity, type Taken } from '@offshoot/clone-core/identity/decide';
 import { seal } from '@offshoot/clone-core/identity/secrets';
@@ -43,40 +42,63 @@ export function sealForGuest(text: string): string {
  * the field at fault.
  */
 export async function checkIdentity(request: CloneRequest, hostIds: readonly string[]): Promise<void> {
-  validateIdentity(request.options.identity, request.names, await takenBy(request.names, new Set(hostIds)));
+  const { names, options } = request;
+  // By itself first: only then are its addresses known.
+  validateIdentity(options.identity, names);
+  validateIdentity(options.identity, names, await takenBy(request, hostIds));
 }
 
-async function takenBy(names: readonly string[], hostIds: ReadonlySet<string>): Promise<Taken> {
-  const own = new Set(names);
-  const rows = await db().prisma.guest.findMany({
-    where: { state: { notIn: ['deleting', 'missing'] } },
-    select: { name: true, hostId: true, address: true, attested: true, identity: true },
-  });
-  const hostnames = new Map<string, string>();
-  const addresses = new Map<string, string>();
-  for (const row of rows) {
-    // The same name twice on a host is told of as such, in better words.
-    if (own.has(row.name) && hostIds.has(row.hostId)) continue;
-    const attested = row.attested as unknown as AttestedIdentity | null;
-    if (hostIds.has(row.hostId)) hostnames.set(hostnameOf(row.name), row.name);
-    for (const address of [row.address, ...(attested?.addresses ?? [])])
-      if (address !== null) addresses.set(address.split('/')[0] ?? '', row.name);
-  }
-  for (const [address, name] of await promised()) addresses.set(address, name);
+/** The same name twice on a host is told of as such, in better words: rows with one of the request's names are left out. */
+async function takenBy({ names, options }: CloneRequest, hostIds: readonly string[]): Promise<Taken> {
+  const { rows } = await db().pool.query<{ name: string }>(
+    `SELECT "name" FROM "guest" WHERE "hostId" = ANY($1) AND "name" <> ALL($2) AND "state" NOT IN ('deleting', 'missing')`,
+    [hostIds, names],
+  );
+  const hostnames = new Map(rows.map(({ name }) => [hostnameOf(name), name]));
+  const { addressing } = options.identity;
+  if (addressing?.type !== 'static') return { hostnames };
+  const wanted = names.map((name, index) => bare(addressAt(addressing, index, name)));
+  const addresses = new Map([
+    ...(await had(wanted, names, hostIds)),
+    ...(await promised(wanted, names, hostIds)),
+  ]);
   return { hostnames, addresses };
 }
 
-/** Addresses that clones were given, or will have when they are made. */
-async function promised(): Promise<(readonly [string, string])[]> {
-  const { rows } = await db().pool.query<{ name: string; address: string | null; request: unknown }>(
-    `SELECT g."name", g."identity" -> 'decided' ->> 'address' AS address, o."request" FROM "guest" g
-       LEFT JOIN "operation" o ON o."guestId" = g."id" AND o."kind" = 'clone' AND o."state" IN ('waiting', 'queued', 'running')
-         AND o."request" #>> '{options,identity,addressing,type}' = 'static'
-     WHERE g."state" NOT IN ('deleting', 'missing') AND (g."identity" -> 'decided' ? 'address' OR o."id" IS NOT NULL)`,
+const bare = (address: string): string => address.split('/')[0] ?? '';
+
+/** Who has one of these addresses, was given it, or said so. */
+async function had(
+  wanted: string[],
+  names: string[],
+  hostIds: readonly string[],
+): Promise<[string, string][]> {
+  const { rows } = await db().pool.query<{ name: string; address: string }>(
+    `SELECT g."name", split_part(a."address", '/', 1) AS address FROM "guest" g, LATERAL (
+       SELECT g."address" UNION ALL SELECT g."identity" #>> '{decided,address}'
+       UNION ALL SELECT jsonb_array_elements_text(g."attested" -> 'addresses')) AS a("address")
+     WHERE g."state" NOT IN ('deleting', 'missing') AND split_part(a."address", '/', 1) = ANY($1)
+       AND NOT (g."hostId" = ANY($2) AND g."name" = ANY($3))`,
+    [wanted, hostIds, names],
   );
-  return rows.flatMap(({ name, address, request }) => {
-    const given = address ?? addressAsked(request);
-    return given === undefined ? [] : [[given.split('/')[0] ?? '', name] as const];
+  return rows.map(({ name, address }) => [address, name]);
+}
+
+/** Who will have one of these addresses when it is made. */
+async function promised(
+  wanted: string[],
+  names: string[],
+  hostIds: readonly string[],
+): Promise<[string, string][]> {
+  const { rows } = await db().pool.query<{ name: string; request: unknown }>(
+    `SELECT g."name", o."request" FROM "operation" o JOIN "guest" g ON g."id" = o."guestId"
+     WHERE o."kind" = 'clone' AND o."state" IN ('waiting', 'queued', 'running') AND g."state" NOT IN ('deleting', 'missing')
+       AND o."request" #>> '{options,identity,addressing,type}' = 'static' AND NOT (g."hostId" = ANY($1) AND g."name" = ANY($2))`,
+    [hostIds, names],
+  );
+  return rows.flatMap(({ name, request }): [string, string][] => {
+    const address = addressAsked(request);
+    return address !== undefined && wanted.includes(address) ? [[address, name]] : [];
   });
 }
 
@@ -85,5 +107,5 @@ function addressAsked(request: unknown): string | undefined {
   if (!parsed.success || parsed.data.kind !== 'clone') return undefined;
   const { options, index, name } = parsed.data;
   const { addressing } = options.identity;
-  return addressing?.type === 'static' ? addressAt(addressing, index, name) : undefined;
+  return addressing?.type === 'static' ? bare(addressAt(addressing, index, name)) : undefined;
 }

@@ -1,5 +1,6 @@
 import { OffshootError } from '@offshoot/clone-core/errors';
-import { listTemplates } from '@offshoot/db/catalog';
+import { cleanSchema } from '@offshoot/clone-core/contract/identity';
+import { keepCleaning, listTemplates } from '@offshoot/db/catalog';
 import { z } from 'zod';
 import { db } from '../services.ts';
 import { templateView } from '../views/template.ts';
@@ -14,6 +15,11 @@ export const templateRouter = router({
         publicMessage: 'There is no such template. It may have been deleted.',
       });
     return templateView(found);
+  }),
+  /** What clones of a template leave out, when nobody says otherwise. */
+  clean: procedure.input(z.strictObject({ id: z.uuid(), clean: cleanSchema })).mutation(async ({ input }) => {
+    await keepCleaning(db(), input.id, input.clean);
+    return { clean: input.clean };
   }),
   /** Guests standing on a version's base: what deleting it would break. */
   children: procedure.input(z.object({ baseId: z.uuid() })).query(({ input }) =>

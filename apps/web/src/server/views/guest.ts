@@ -9,6 +9,7 @@ import type {
   OperationState,
   Verification,
 } from '@offshoot/clone-core/contract';
+import type { AttestedIdentity, IdentityOutcome } from '@offshoot/clone-core/contract/identity';
 import type { Db } from '@offshoot/db/client';
 import { isEnded, operationStates } from '@offshoot/clone-core/contract';
 
@@ -18,7 +19,9 @@ export const guestInclude = {
   host: { select: { id: true, name: true, simulated: true } },
   owner: { select: { id: true, name: true } },
   sourceGuest: { select: { id: true, name: true, state: true } },
-  templateVersion: { select: { id: true, number: true, template: { select: { id: true, name: true } } } },
+  templateVersion: {
+    select: { id: true, number: true, template: { select: { id: true, name: true, osName: true } } },
+  },
   operations: {
     where: { state: { in: notEnded } },
     select: { id: true, kind: true, state: true },
@@ -61,6 +64,8 @@ export interface GuestView {
   host: { id: string; name: string; simulated: boolean };
   owner: { id: string; name: string } | null;
   source: GuestSource | null;
+  /** Known to be Windows inside: its agent said so, or it was made as one. */
+  windows: boolean;
   vcpus: number | null;
   memoryBytes: number | null;
   virtualBytes: number | null;
@@ -102,6 +107,7 @@ export function guestView(row: Row): GuestView {
     host: row.host,
     owner: row.owner,
     source: sourceOf(row),
+    windows: isWindows(row),
     vcpus: row.vcpus,
     memoryBytes: bytes(row.memoryBytes),
     virtualBytes: bytes(row.virtualBytes),
@@ -130,6 +136,13 @@ export function guestView(row: Row): GuestView {
     createdAt: row.createdAt.toISOString(),
     seenAt: row.seenAt?.toISOString() ?? null,
   };
+}
+
+function isWindows({ attested, identity, templateVersion }: Row): boolean {
+  const said = attested as unknown as AttestedIdentity | null;
+  const made = identity as unknown as IdentityOutcome | null;
+  if (said) return said.sid !== undefined || /windows/i.test(said.osName ?? '');
+  return made?.decided.computerName !== undefined || /windows/i.test(templateVersion?.template.osName ?? '');
 }
 
 function counterpartOf(row: Row): GuestView['counterpart'] {

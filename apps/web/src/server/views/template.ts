@@ -1,6 +1,6 @@
 /** Templates as a browser sees them. */
 import type { BaseDisk, MemoryPoint } from '@offshoot/clone-core/contract';
-import type { GuestInside } from '@offshoot/clone-core/contract/identity';
+import { cleanSchema, type CleanKind, type GuestInside } from '@offshoot/clone-core/contract/identity';
 import type { listTemplates } from '@offshoot/db/catalog';
 
 type Row = Awaited<ReturnType<typeof listTemplates>>[number];
@@ -29,6 +29,8 @@ export interface TemplateView {
   name: string;
   description: string;
   osName: string;
+  /** What its clones leave out, when nobody says otherwise. */
+  clean: CleanKind[];
   createdAt: string;
   /** Newest first. */
   versions: TemplateVersionView[];
@@ -44,6 +46,7 @@ export function templateView(row: Row): TemplateView {
     name: row.name,
     description: row.description,
     osName: row.osName,
+    clean: cleanSchema.parse(row.clean),
     createdAt: row.createdAt.toISOString(),
     versions: row.versions.map((version) => ({
       id: version.id,

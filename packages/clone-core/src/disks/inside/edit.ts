@@ -230,18 +230,20 @@ async function copyOut(
 /**
  * Copies the files that match from one guest's filesystem into another's, with owner and mode, on the host: their content
  * passes through no log, plan or message. Files of `to` that match and are not in `from` are removed; those that are
- * the same already are not touched. All or nothing and repeatable as `editInside`; resolves to the paths that are as in `from` now.
+ * the same already are not touched. `first`: edits of `to` before that. All or nothing and repeatable as `editInside`; resolves to the
+ * paths that are as in `from` now.
  */
 export async function carryInside(
   shell: Shell,
   from: { disk: InsideDisk; root: InsideRoot },
   to: { disk: InsideDisk; root: InsideRoot },
   patterns: readonly string[],
-  options: { signal: AbortSignal; log?: (line: string) => void },
+  options: { signal: AbortSignal; log?: (line: string) => void; first?: readonly InsideEdit[] },
 ): Promise<{ carried: string[] }> {
   const carried: string[] = [];
   await inLayer(shell, to.disk, to.root, options, patterns, async ({ session, tree, paths, draft }) => {
     const scratch = `${session.scratch}/from`;
+    for (const edit of options.first ?? []) await draft.take(edit);
     const theirs = await filesOf(paths, patterns);
     await withDisks(
       shell,

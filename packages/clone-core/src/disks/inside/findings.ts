@@ -1,10 +1,10 @@
 /** What the clones of a Linux would share or lack: paths and counts, never a content. */
+import { authorizedKeyFiles, historyFiles, secretFiles } from '../../identity/clean.ts';
 import type { InsideFinding } from '../../identity/contract.ts';
 import { dhcpState, randomSeeds } from '../../identity/scripts.ts';
 import type { Found, Paths } from './paths.ts';
 
 const MAX_PATHS = 20;
-const HOMES = ['/root', '/home/*'];
 const MAC_FILES = [
   '/etc/netplan/*.yaml',
   '/etc/sysconfig/network-scripts/ifcfg-*',
@@ -23,26 +23,6 @@ const FOLDERS = [
   '/var/log/x',
 ];
 const MAC = /\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\b/i;
-const SECRETS = [
-  '.ssh/id_*',
-  '.aws/credentials',
-  '.azure/accessTokens.json',
-  '.azure/msal_token_cache.json',
-  '.config/gcloud/credentials.db',
-  '.config/gcloud/application_default_credentials.json',
-  '.config/rclone/rclone.conf',
-  '.config/gh/hosts.yml',
-  '.kube/config',
-  '.docker/config.json',
-  '.git-credentials',
-  '.netrc',
-  '.pgpass',
-  '.my.cnf',
-  '.npmrc',
-  '.pypirc',
-  '.vault-token',
-  '.gnupg/private-keys-v1.d/*',
-];
 
 export interface Circumstances {
   agent: boolean;
@@ -57,12 +37,10 @@ export async function linuxFindings(paths: Paths, circumstances: Circumstances):
     ...dhcpState,
     ...randomSeeds,
     ...MAC_FILES,
-    ...SECRETS.map((name) => `/root/${name}`),
+    ...[...historyFiles, ...authorizedKeyFiles, ...secretFiles].filter((one) => !one.startsWith('/home/*')),
     ...FOLDERS,
   ]);
   const filled = (...patterns: string[]): Promise<Found[]> => files(paths, patterns, true);
-  const inHomes = (names: readonly string[]): Promise<Found[]> =>
-    filled(...HOMES.flatMap((home) => names.map((name) => `${home}/${name}`)));
   const [ids, keys, leases, nics, bound, seeds, cloud, logs, histories, authorized, secrets] =
     await Promise.all([
       machineIds(paths),
@@ -82,9 +60,9 @@ export async function linuxFindings(paths: Paths, circumstances: Circumstances):
         false,
       ),
       logFiles(paths),
-      inHomes(['.*_history', '.*history']),
-      inHomes(['.ssh/authorized_keys', '.ssh/authorized_keys2']),
-      inHomes(SECRETS),
+      filled(...historyFiles),
+      filled(...authorizedKeyFiles),
+      filled(...secretFiles),
     ]);
   const privateOnes = secrets.filter(({ name }) => !name.endsWith('.pub'));
   const report: (InsideFinding | undefined)[] = [
@@ -149,7 +127,6 @@ export async function linuxFindings(paths: Paths, circumstances: Circumstances):
       'warn',
       privateOnes,
       'Private keys or credentials are in home folders: every clone has them.',
-      false,
     ),
     ...circumstances.traces.map(({ name, paths: at }): InsideFinding => ({
       what: 'agent-state',

@@ -16,6 +16,8 @@ const QEMU_GA = [
 const CLOUD_INIT = ['/usr/bin/cloud-init', '/usr/local/bin/cloud-init', '/opt/bin/cloud-init'];
 /** Folders whose files are the machine's identity or its state. */
 const MATTERS = ['/etc', '/var', '/var/lib', '/root'];
+/** Folders whose files clones can leave out. */
+const PAST = ['/home', '/var/log'];
 
 export async function isLinux(paths: Paths): Promise<boolean> {
   paths.ahead([...OS_RELEASE, ...QEMU_GA, '/sbin/init', '/etc/cloud/cloud.cfg.d/x', '/var/lib/x', '/root/x']);
@@ -33,13 +35,13 @@ export async function lookAtLinux(
   agents: readonly AgentTrace[] = shipped,
 ): Promise<GuestInside> {
   paths.ahead(agents.flatMap(({ detect }) => detect));
-  const [release, init, agent, seedReader, network, elsewhere, traces] = await Promise.all([
+  const [release, init, agent, seedReader, network, mounts, traces] = await Promise.all([
     osRelease(paths),
     initOf(paths),
     any(paths, QEMU_GA),
     seedReaderOf(paths),
     networkOf(paths),
-    mountedElsewhere(paths),
+    mountPoints(paths),
     Promise.all(agents.map(async (one) => ({ one, at: await detected(paths, one) }))),
   ]);
   const present = traces.filter(({ at }) => at.length > 0);
@@ -52,6 +54,8 @@ export async function lookAtLinux(
     seedReader: reader !== undefined,
     traces: present.map(({ one, at }) => ({ name: one.name ?? one.id, paths: at })),
   });
+  const elsewhere = MATTERS.filter((folder) => mounts.includes(folder));
+  const apart = PAST.filter((folder) => mounts.includes(folder));
   const notEditable =
     elsewhere.length === 0
       ? undefined
@@ -63,6 +67,7 @@ export async function lookAtLinux(
     ...(reader === undefined ? {} : { seedReader: reader }),
     agent,
     ...(notEditable === undefined ? {} : { notEditable }),
+    ...(apart.length === 0 ? {} : { apart }),
     found,
     agents: present.map(({ one }) => one.id),
     network,
@@ -146,13 +151,12 @@ async function networkOf(paths: Paths): Promise<NetworkStack[]> {
   return stacks;
 }
 
-/** Folders that matter and are on another filesystem than `/`. */
-async function mountedElsewhere(paths: Paths): Promise<string[]> {
+/** Folders that are on another filesystem than `/`. */
+async function mountPoints(paths: Paths): Promise<string[]> {
   const table = (await paths.read('/etc/fstab')) ?? '';
-  const points = table.split('\n').flatMap((line) => {
+  return table.split('\n').flatMap((line) => {
     const [device = '', point, type, options = ''] = line.trim().split(/\s+/);
     const own = !device.startsWith('#') && type !== 'tmpfs' && !/(^|,)(bind|noauto)(,|$)/.test(options);
     return own && point !== undefined ? [point.replace(/(.)\/$/, '$1')] : [];
   });
-  return MATTERS.filter((folder) => points.includes(folder));
 }

@@ -5,6 +5,7 @@ import { OffshootError } from '../../errors.ts';
 import type { AttestedIdentity } from '../../identity/contract.ts';
 import { isSilence, runInGuest } from './agent.ts';
 import { agents, agentWords } from '../../identity/agents.ts';
+import { cleanWords } from '../../identity/clean.ts';
 import { parseAttestation } from '../../identity/attestation.ts';
 import {
   attest,
@@ -109,7 +110,13 @@ export async function becomeItself(
 ): Promise<string | undefined> {
   const { hostname, machineId, fqdn } = awaiting.outcome.decided;
   const pairs = (awaiting.take?.nics ?? []).map((nic) => `${nic.was}/${nic.mac}`);
-  const words = [...pairs, ...(fqdn === undefined ? [] : [`fqdn=${fqdn}`]), ...wordsOf(awaiting)];
+  const words = [
+    ...pairs,
+    ...(fqdn === undefined ? [] : [`fqdn=${fqdn}`]),
+    // Before its users get their keys.
+    ...cleanWords(awaiting.take?.clean ?? []),
+    ...wordsOf(awaiting),
+  ];
   const now = String(Math.round(Date.now() / 1000));
   let ran: Ran;
   try {

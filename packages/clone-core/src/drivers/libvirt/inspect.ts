@@ -153,6 +153,7 @@ export function inspector(
       chainBudget: reader.chainBudget,
       machine,
       takenMacs: [...(domains?.values() ?? [])].flatMap((domain) => domain.nics.map((nic) => nic.mac)).sort(),
+      ...(mine.source?.inside ? { inside: mine.source.inside.inside } : {}),
       ...mine,
     };
   };

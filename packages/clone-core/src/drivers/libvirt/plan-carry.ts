@@ -1,6 +1,8 @@
 /** What a guest keeps inside when its disks are replaced: what makes it itself. Pure. */
 import type { PlanNote } from '../../contract.ts';
 import type { GuestRef } from '../../driver.ts';
+import type { CleanKind } from '../../identity/contract.ts';
+import { wordsOf } from '../../identity/words.ts';
 import { dhcpState, randomSeeds } from '../../identity/scripts.ts';
 import { info, warn, type DraftStep } from './plan-parts.ts';
 import type { InsideFacts } from './types.ts';
@@ -33,7 +35,7 @@ export function planCarry(
   facts: InsideFacts | undefined,
   before: Readonly<Record<string, { path: string; format: string }>>,
   after: readonly { target: string; path: string; format: string }[],
-  { mayFail = false } = {},
+  { mayFail = false, clean = [] }: { mayFail?: boolean; clean?: readonly CleanKind[] } = {},
 ): { steps: DraftStep[]; notes: PlanNote[] } {
   const inside = facts?.inside;
   const root = inside?.root;
@@ -61,6 +63,7 @@ export function planCarry(
         from: { disk: { target: root.target, ...disk }, root },
         disks: [...after],
         patterns: [...identityFiles],
+        ...(clean.length === 0 ? {} : { clean: [...clean] }),
         mayFail,
       },
     ],
@@ -68,6 +71,9 @@ export function planCarry(
       info(
         'Inside, it keeps its own identity: host name, machine id, SSH host keys and network configuration. Everything else becomes what the new disks hold.',
       ),
+      ...(clean.length === 0
+        ? []
+        : [info(`Left out again, as when it was made: its source’s ${wordsOf(clean)}.`)]),
     ],
   };
 }

@@ -83,6 +83,7 @@ export function planIdentity(
       ? {
           take: {
             nics: nics.map(({ mac }, nic) => ({ was: mac, mac: place.macs[nic] ?? mac })),
+            ...(options.clean?.length ? { clean: options.clean } : {}),
             ...(firstBoot ? { firstBoot } : {}),
           },
         }
@@ -112,13 +113,14 @@ export const attestStepOf = (guest: GuestRef, awaiting: Awaiting): DraftStep => 
 
 /** What is changed in its disk before it starts. */
 function edits(
-  { way, editsToo, resets, policy }: WayChoice,
+  choice: WayChoice,
   { outcome: { decided } }: Awaiting,
   options: IdentityOptions,
   inside: GuestInside | undefined,
   nics: readonly { mac: string }[],
   { files }: IdentityPlace,
 ): DraftStep[] {
+  const { way, editsToo, resets, policy } = choice;
   const root = inside?.root;
   const disk = root && files[root.target];
   if (!inside || !disk || (way !== 'offline' && !editsToo)) return [];
@@ -132,18 +134,29 @@ function edits(
       edits:
         way === 'offline'
           ? offlineEdits({ decided, options, inside, was, resets })
-          : seedEdits({ decided, inside, was, cut: policy !== 'off' }),
+          : seedEdits({
+              decided,
+              inside,
+              was,
+              cut: policy !== 'off',
+              clean: cleansInside(choice, inside) ? [] : (options.clean ?? []),
+            }),
     },
   ];
 }
 
+/** cloud-init has all filesystems; from outside only that of `/` is edited. */
+const cleansInside = ({ editsToo }: WayChoice, inside: GuestInside | undefined): boolean =>
+  !editsToo || inside?.apart !== undefined;
+
 function writing(
-  { way, policy, resets }: WayChoice,
+  choice: WayChoice,
   { outcome: { decided } }: Awaiting,
   drive: { path: string },
   options: IdentityOptions,
   inside: GuestInside | undefined,
 ): DraftStep {
+  const { way, policy, resets } = choice;
   const { seedReader, init, network } = inside ?? {};
   return {
     kind: 'write-seed',
@@ -155,6 +168,7 @@ function writing(
       options,
       policy,
       resets,
+      ...(cleansInside(choice, inside) && options.clean?.length ? { clean: options.clean } : {}),
       inside: {
         ...(seedReader === undefined ? {} : { seedReader }),
         ...(init === undefined ? {} : { init }),

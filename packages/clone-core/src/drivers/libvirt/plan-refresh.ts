@@ -88,6 +88,7 @@ export function planRefresh(request: Refresh, facts: LibvirtFacts, ids: IdSource
     clone.inside,
     clone.active,
     layers.map(({ target, own }) => ({ target, path: own, format: 'qcow2' })),
+    { clean: request.clean ?? [] },
   );
   const steps = stepsOf({
     request,

@@ -41,7 +41,7 @@ export function planReset(request: ResetRequest, facts: LibvirtFacts, ids: IdSou
     source.inside,
     Object.fromEntries(own.disks.map(({ target, path, format }) => [target, { path, format }])),
     disks.map(({ target, to }) => ({ target, path: to, format: 'qcow2' })),
-    { mayFail: true },
+    { mayFail: true, clean: request.clean ?? [] },
   );
   const firmware = firmwareOf(own, source, mark);
   const ran = own.state !== 'stopped';

@@ -1,6 +1,6 @@
 /** Facts and steps of the libvirt driver: plain JSON, stored with the plan. */
 import type { BaseDisk, MemoryPoint, Verification, VerifyDepth } from '../../contract.ts';
-import type { GuestInside, IdentityOutcome } from '../../identity/contract.ts';
+import type { CleanKind, GuestInside, IdentityOutcome } from '../../identity/contract.ts';
 import type { InsideEdit } from '../../identity/edits.ts';
 import type { SourceIdentity } from '../../identity/judge.ts';
 import type { SeedQuestion } from '../../identity/seed.ts';
@@ -379,6 +379,8 @@ export interface Awaiting {
   /** The agent makes it itself: it went on from its source's memory, or booted as its source. */
   take?: {
     nics: { was: string; mac: string }[];
+    /** Left out of it meanwhile. */
+    clean?: CleanKind[];
     /** Users and the like, done inside by the agent: a script, and its standard input. */
     firstBoot?: { script: string; input: string };
   };
@@ -413,6 +415,8 @@ export interface CarryInsideStep extends Step {
   /** Its new disks. */
   disks: { target: string; path: string; format: string }[];
   patterns: string[];
+  /** What the new disks do not keep of their source's past. */
+  clean?: CleanKind[];
   /** A guest is reset because it is broken: what can't be carried over any more is said, and is no failure. */
   mayFail: boolean;
 }

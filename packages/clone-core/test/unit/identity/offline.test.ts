@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { agents } from '../../../src/identity/agents.ts';
 import type { InsideEdit } from '../../../src/identity/edits.ts';
 import { offlineEdits, seedEdits, type OfflineQuestion } from '../../../src/identity/offline.ts';
-import { decided, everything, insideOf, optionsOf } from './facts.ts';
+import { cleanKinds } from '../../../src/identity/contract.ts';
+import { decided, everything, insideOf, KEY, optionsOf } from './facts.ts';
 
 const was = ['52:54:00:ff:ff:01', '52:54:00:ff:ff:02'];
 const question = (part: Partial<OfflineQuestion> = {}): OfflineQuestion => ({
@@ -60,6 +61,10 @@ describe('edits', () => {
       question({ options: optionsOf({ users: [{ name: 'ada' }] }), inside: insideOf({ init: 'openrc' }) }),
     ],
     ['other', question({ inside: insideOf({ init: 'other' }) })],
+    [
+      'clean',
+      question({ options: optionsOf({ clean: cleanKinds, users: [{ name: 'root', sshKeys: [KEY] }] }) }),
+    ],
   ])('%s', async (name, asked) => {
     const edits = offlineEdits(asked);
     await expect(short(edits)).toMatchFileSnapshot(`golden/offline-${name}.txt`);
@@ -82,6 +87,9 @@ describe('edits', () => {
       'golden/offline-seed.txt',
     );
     expect(short(seedEdits({ ...question(), cut: false }))).not.toContain('wait-online');
+    const cleaned = short(seedEdits({ ...question(), cut: true, clean: ['authorized-keys'] }));
+    expect(cleaned).toMatch(/^empty \/root\/\.ssh\/authorized_keys\n/);
+    expect(cleaned).not.toContain('/var/log/');
   });
 
   it('leave SSH host keys where nobody would make new ones', () => {

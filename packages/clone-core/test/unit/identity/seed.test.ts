@@ -36,6 +36,15 @@ describe('seed files', () => {
       },
     ],
     [
+      // Before users get their keys: bootcmd is the first that runs, and it runs once.
+      'clean',
+      {
+        ...base,
+        options: optionsOf({ users: [{ name: 'ada', sshKeys: [KEY] }], clean: ['logs', 'authorized-keys'] }),
+        clean: ['logs', 'authorized-keys'],
+      },
+    ],
+    [
       'ifupdown',
       {
         ...base,

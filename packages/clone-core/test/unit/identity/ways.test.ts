@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { GuestInside } from '../../../src/identity/contract.ts';
+import { cleanKinds, type GuestInside } from '../../../src/identity/contract.ts';
 import { chooseWay, type WayQuestion } from '../../../src/identity/ways.ts';
-import { everything, insideOf, optionsOf, refusal } from './facts.ts';
+import { everything, insideOf, KEY, optionsOf, refusal } from './facts.ts';
 
 const question = (part: Partial<WayQuestion> = {}): WayQuestion => ({
   options: optionsOf(),
@@ -46,6 +46,11 @@ describe('the way', () => {
       'offline strict',
     ],
     ['sample guest', { inside: subset }, 'seed strict'],
+    [
+      'sample guest, to be cleaned',
+      { inside: subset, options: optionsOf({ clean: ['logs'] }) },
+      'offline strict',
+    ],
     [
       'sample guest, more than it knows',
       { inside: subset, options: optionsOf(everything) },
@@ -155,6 +160,18 @@ describe('the way', () => {
       'firstBootScript',
       /how this system starts programs/,
     ],
+    [
+      'logs left out of a Windows',
+      { inside: windows(true, { seedReader: 'cloudbase-init' }), options: optionsOf({ clean: ['logs'] }) },
+      'clean',
+      /^Logs can’t be left out of this clone: Windows/,
+    ],
+    [
+      'keys left out of what is not known',
+      { options: optionsOf({ clean: ['authorized-keys'] }) },
+      'clean',
+      /^Authorised SSH keys can’t be left out/,
+    ],
   ])('refuses %s', (_what, part, below, message) => {
     const error = refusal(() => chooseWay(question(part)));
     expect(error).toMatchObject({ code: 'invalid-input', field: `options.identity.${below}` });
@@ -193,6 +210,32 @@ describe('what the preview says', () => {
     ['unknown', {}],
     ['windows', { inside: windows(true) }],
     ['windows-not-generalized', { inside: windows(false, { seedReader: 'cloudbase-init' }) }],
+    [
+      'clean',
+      {
+        inside: insideOf({ seedReader: 'cloud-init' }),
+        options: optionsOf({ clean: cleanKinds.toReversed() }),
+      },
+    ],
+    [
+      'clean-apart',
+      {
+        inside: insideOf({ apart: ['/home', '/var/log'] }),
+        options: optionsOf({ clean: ['logs', 'shell-history'] }),
+      },
+    ],
+    [
+      'clean-memory',
+      {
+        mode: 'memory',
+        source: 'running',
+        agentAnswers: true,
+        options: optionsOf({
+          clean: ['authorized-keys', 'secrets'],
+          users: [{ name: 'root', sshKeys: [KEY] }],
+        }),
+      },
+    ],
     ['warn', { inside: insideOf(), options: optionsOf({ policy: 'warn', deadlineSeconds: 60 }) }],
   ])('%s', async (name, part) => {
     const { notes, changed, kept } = chooseWay(question(part));

@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { StepContext } from '../../../src/driver.ts';
 import { plan } from '../../../src/drivers/libvirt/plan.ts';
@@ -9,6 +10,7 @@ import type { InsideFacts, WriteSeedStep } from '../../../src/drivers/libvirt/ty
 import { identityOptionsSchema } from '../../../src/identity/contract.ts';
 import { open, seal } from '../../../src/identity/secrets.ts';
 import { localShell } from '../../../src/shell/local.ts';
+import { failure } from '../../conformance/until.ts';
 import { cloneOf, seededIds } from '../../conformance/workbench.ts';
 import { factsOf, richSource } from './facts.ts';
 
@@ -63,18 +65,54 @@ async function written(step: WriteSeedStep, openSecret?: (sealed: string) => str
   return (await readFile(step.to)).toString('latin1');
 }
 
+describe('what is left out of a clone with cloud-init', () => {
+  const steps = (apart?: string[]): Plan['steps'] => {
+    const inside: InsideFacts['inside'] = {
+      kind: 'linux',
+      init: 'systemd',
+      seedReader: 'cloud-init',
+      agent: true,
+      root: { target: 'vda', filesystem: 'ext4', offset: 1_048_576, sizeBytes: 1_073_741_824 },
+      found: [],
+      agents: [],
+      ...(apart ? { apart } : {}),
+    };
+    const facts = factsOf(richSource({ inside: { inside, source: {} } }));
+    const identity = identityOptionsSchema.parse({ clean: ['authorized-keys'] });
+    return plan(cloneOf(source, 'lin-1', { identity }), facts, seededIds('l')).steps;
+  };
+  const inDisk = (made: Plan['steps']): boolean =>
+    JSON.stringify(made.find(({ kind }) => kind === 'edit-inside')).includes('/.ssh/authorized_keys');
+  const atStart = (made: Plan['steps']): unknown =>
+    made.flatMap((step) => (step.kind === 'write-seed' ? [step.seed.clean] : []))[0];
+
+  it('goes out of its disk before it starts', () => {
+    expect([inDisk(steps()), atStart(steps())]).toEqual([true, undefined]);
+  });
+  it('and at its first start where it has a filesystem of its own', () => {
+    const made = steps(['/home']);
+    expect([inDisk(made), atStart(made)]).toEqual([false, ['authorized-keys']]);
+  });
+});
+
 describe('secrets of a clone', () => {
   it.for([
     ['an answer file', undefined, [PASSWORD, JOIN]],
     ['a seed for cloudbase-init', 'cloudbase-init', [PASSWORD]],
   ] as const)(
-    'are opened for %s alone: no plan, log, result or note holds one',
+    'are opened for %s alone: no plan, log, result, note or error holds one',
     async ([name, reader, secrets]) => {
       const made = planned(reader);
       const step = stepOf(made, `${name}.iso`);
       const drive = await written(step, (sealed) => open(sealed, KEY));
       expect((await stat(step.to)).mode & 0o777).toBe(0o600);
-      const everything = [JSON.stringify(made), ...said].join('\n');
+      // The drive can't be written: what is thrown then, all that a log would print of it.
+      const failed = await failure(
+        written({ ...step, to: join(folder, 'nowhere', 'x.iso') }, (sealed) => open(sealed, KEY)),
+      );
+      const told = inspect(failed, { depth: 20, showHidden: true, maxStringLength: null });
+      expect(told).toContain('nowhere');
+      const everything = [JSON.stringify(made), ...said, told].join('\n');
       for (const secret of secrets) {
         const forms = [
           secret,

@@ -13,8 +13,10 @@ import {
 } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import { IconAlertTriangle, IconChevronRight } from '@tabler/icons-react';
+import type { CleanKind, InsideFinding } from '@offshoot/clone-core/contract/identity';
 import { useMemo, type ReactNode } from 'react';
 import { AddressField } from './AddressField.tsx';
+import { CleanField } from './CleanField.tsx';
 import { AgentsField, FirstStartFields } from './FirstStartFields.tsx';
 import { identityInShort, type IdentityForm, type IdentityProblems, type ReadIdentity } from './form.ts';
 import { PolicyField } from './PolicyField.tsx';
@@ -28,6 +30,8 @@ export function IdentityFields({
   names,
   windows,
   memory,
+  cleaned,
+  found,
   refused,
   onChange,
 }: {
@@ -36,12 +40,17 @@ export function IdentityFields({
   names: readonly string[];
   windows: boolean;
   memory: boolean;
+  /** What its template leaves out. */
+  cleaned: readonly CleanKind[];
+  /** In the source's disks; undefined: nobody has looked. */
+  found: readonly InsideFinding[] | undefined;
   /** What the server said, by field. */
   refused: IdentityProblems;
   onChange: (part: Partial<IdentityForm>) => void;
 }) {
   const [opened, { toggle }] = useDisclosure(false);
   const problems = { ...refused, ...read.problems };
+  const clean = windows ? [] : (form.clean ?? cleaned);
   const wrong = Object.keys(problems).length > 0;
   const zones = useMemo(
     () => ['UTC', ...Intl.supportedValuesOf('timeZone').filter((zone) => zone !== 'UTC')],
@@ -72,7 +81,7 @@ export function IdentityFields({
                 style={{ verticalAlign: -2, marginRight: 4 }}
               />
             ) : null}
-            {identityInShort(read, form, names.length > 1)}
+            {identityInShort(read, form, names.length > 1, clean)}
           </Text>
         </span>
       </UnstyledButton>
@@ -82,6 +91,17 @@ export function IdentityFields({
           <Part title="Address">
             <AddressField form={form} names={names} problems={problems} onChange={onChange} />
           </Part>
+          {windows ? null : (
+            <Part title="Left out of its past">
+              <CleanField
+                clean={clean}
+                found={found}
+                byTemplate={form.clean === null}
+                problem={problems['clean']}
+                onChange={(kinds) => onChange({ clean: kinds })}
+              />
+            </Part>
+          )}
           <Part title="Users">
             <UsersField users={form.users} problems={problems} onChange={(users) => onChange({ users })} />
           </Part>

@@ -2,9 +2,11 @@
 import { addressAt } from '@offshoot/clone-core/contract/addresses';
 import {
   identityOptionsSchema,
+  type CleanKind,
   type IdentityOptions,
   type LinkPolicy,
 } from '@offshoot/clone-core/contract/identity';
+import { wordsOf } from '@offshoot/clone-core/contract/identity-words';
 import { count as counted } from '../../../lib/format.ts';
 
 export interface UserForm {
@@ -48,6 +50,8 @@ export interface IdentityForm {
   userData: string;
   /** Null: all that are found. */
   agents: string[] | null;
+  /** Null: as its template says. */
+  clean: CleanKind[] | null;
   windows: WindowsForm;
 }
 
@@ -75,6 +79,7 @@ export const emptyIdentity: IdentityForm = {
   script: '',
   userData: '',
   agents: null,
+  clean: null,
   windows: {
     computerName: '',
     administratorPassword: null,
@@ -125,6 +130,7 @@ export function readIdentity(form: IdentityForm, windows: boolean): ReadIdentity
     ...(form.script.trim() === '' ? {} : { firstBootScript: unixLines(form.script) }),
     ...(form.userData.trim() === '' ? {} : { userData: unixLines(form.userData) }),
     agents: form.agents ?? ('found' as const),
+    ...(form.clean === null || windows ? {} : { clean: form.clean }),
     ...(windows ? windowsOf(form.windows) : {}),
   };
   const parsed = identityOptionsSchema.safeParse(raw);
@@ -215,7 +221,12 @@ export function addressesOf(form: IdentityForm, names: readonly string[]): Promi
 }
 
 /** One line: what will be different from the source inside each guest. */
-export function identityInShort(read: ReadIdentity, form: IdentityForm, many: boolean): string {
+export function identityInShort(
+  read: ReadIdentity,
+  form: IdentityForm,
+  many: boolean,
+  clean: readonly CleanKind[] = [],
+): string {
   const own = `${many ? 'Each gets its' : 'Its'} own name, machine id, SSH host keys and MAC`;
   if (!read.options) return `${own} · something below needs a look`;
   const {
@@ -240,6 +251,7 @@ export function identityInShort(read: ReadIdentity, form: IdentityForm, many: bo
     packages.length === 0 ? '' : counted(packages.length, 'package'),
     firstBootScript === undefined ? '' : 'first-boot script',
     userData === undefined ? '' : 'user data',
+    clean.length === 0 ? '' : `without ${wordsOf(clean)}`,
     agents === 'found' ? '' : `${counted(agents.length, 'agent')} reset`,
     windows === undefined ? '' : windows.join ? `joins ${windows.join.domain}` : 'Windows',
     policy === undefined ? '' : `policy ${policy}`,

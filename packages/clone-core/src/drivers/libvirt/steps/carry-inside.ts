@@ -3,6 +3,7 @@ import { carryInside, clearInside } from '../../../disks/inside/edit.ts';
 import { lookInside } from '../../../disks/inside/look.ts';
 import type { StepContext, StepHandler } from '../../../driver.ts';
 import { OffshootError } from '../../../errors.ts';
+import { cleanEdits } from '../../../identity/clean.ts';
 import type { Shell } from '../../../shell/shell.ts';
 import type { CarryInsideStep } from '../types.ts';
 
@@ -39,7 +40,13 @@ async function carry(
   const { root } = await lookInside(shell, step.disks, { store, signal });
   const disk = step.disks.find(({ target }) => target === root?.target);
   if (root && disk)
-    return (await carryInside(shell, step.from, { disk, root }, step.patterns, { signal, log })).carried;
+    return (
+      await carryInside(shell, step.from, { disk, root }, step.patterns, {
+        signal,
+        log,
+        first: cleanEdits(step.clean ?? []),
+      })
+    ).carried;
   throw new OffshootError('source-changed', {
     publicMessage: `The new disks of ${step.guest.name} hold no system that its identity could be carried into.`,
     remedy: 'See what the source holds now; clone it anew if it was installed anew.',
