@@ -346,6 +346,8 @@ export interface Generation {
   movedBytes?: number;
   /** Kept on purpose: no refresh removes it. */
   kept: boolean;
+  /** By own file: when Offshoot last wrote to it (its identity), ms. One with another time was written to by the guest since. */
+  edited?: Record<string, number>;
   disks: GenerationDisk[];
 }
 
@@ -427,6 +429,8 @@ export interface OperationResult {
   base?: CapturedBase;
   /** Files of the guest that were to go and could not be removed. */
   left?: string[];
+  /** Disk files that an identity was written into, and their times then, ms. */
+  edited?: Record<string, number>;
   /** ISO 8601: the point of the source that a refreshable clone holds now. */
   pointAt?: string;
   transfer?: TransferOutcome;

@@ -119,7 +119,7 @@ function stateEvent(
   error: PublicError | undefined,
 ): NewEvent {
   // A base's definition and digests are for the driver; they would only swell the stream.
-  const { base: _base, ...shown } = result ?? {};
+  const { base: _base, edited: _edited, ...shown } = result ?? {};
   return {
     operationId: row.id,
     hostId: row.hostId,
@@ -288,7 +288,7 @@ const jsonOrNull = (value: object | undefined): string | null =>
 function generationsOf(plan: Plan | null, result: OperationResult): Generations | undefined {
   const generations = plan?.generations;
   if (!generations) return undefined;
-  const { consistency, movedBytes, pointAt } = result;
+  const { consistency, movedBytes, pointAt, edited } = result;
   return {
     ...generations,
     list: generations.list.map((each) =>
@@ -298,6 +298,7 @@ function generationsOf(plan: Plan | null, result: OperationResult): Generations 
             at: pointAt ?? new Date().toISOString(),
             ...(consistency === undefined ? {} : { consistency }),
             ...(movedBytes === undefined ? {} : { movedBytes }),
+            ...(edited === undefined ? {} : { edited }),
           }
         : each,
     ),

@@ -64,6 +64,10 @@ export async function mergeDown(shell: Shell, layer: string, signal: AbortSignal
   }
 }
 
+/** Keeps the time at which something was last written that a guest sees. */
+const STAND_ON =
+  'at=$(stat -c %.9Y -- "$1") && qemu-img rebase -u -f qcow2 -F "$2" -b "$3" -- "$1" && touch -c -d "@$at" -- "$1"';
+
 /** Names another file as the one below, which must show the same: rewrites the header alone. */
 export async function standOn(
   shell: Shell,
@@ -71,10 +75,7 @@ export async function standOn(
   below: { path: string; format: string },
   signal: AbortSignal,
 ): Promise<void> {
-  await shell.run(
-    ['qemu-img', 'rebase', '-u', '-f', 'qcow2', '-F', below.format, '-b', below.path, '--', layer],
-    { signal },
-  );
+  await shell.run(['sh', '-c', STAND_ON, 'sh', layer, below.format, below.path], { signal });
   await shell.sync(layer);
 }
 

@@ -151,7 +151,7 @@ it(`cut at ${CUTS} random moments of a refresh: the old state boots each time, a
         await boots(clone);
       }
     }
-    if (done) clone = record(clone, plan, undefined);
+    if (done) clone = record(clone, plan);
     else {
       const began = performance.now();
       clone = (await refreshed(clone, { ownChanges: 'discard' })).clone;

@@ -2,7 +2,10 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { editInside, readInside } from '../../src/disks/inside/edit.ts';
+import { lookInside } from '../../src/disks/inside/look.ts';
 import type { GuestRef } from '../../src/driver.ts';
+import { localShell } from '../../src/shell/local.ts';
 import { MemoryJournal } from '../conformance/journal.ts';
 import { failure } from '../conformance/until.ts';
 import {
@@ -259,7 +262,7 @@ describe('when nothing before it is kept', () => {
       );
       expect(outcome).toMatchObject({ state: 'finished' });
       await same(source, clone);
-      await deleted(record(clone, plan, undefined));
+      await deleted(record(clone, plan));
     },
   );
 
@@ -274,7 +277,7 @@ describe('when nothing before it is kept', () => {
     let next = record(
       clone,
       { ...plan, removes: plan.removes?.filter((path) => !result.left?.includes(path)) ?? [] },
-      0,
+      { movedBytes: 0 },
     );
     expect(next.owned).toEqual(expect.arrayContaining(result.left ?? ['nothing']));
     await offline(source, 'write -q -P 0x12 2M 64k');
@@ -363,6 +366,35 @@ describe('of a stopped source', () => {
     await deleted({ ...clone, owned: [...clone.owned, ...ownedBy(plan)] });
   });
 
+  it('what makes a clone itself is none of its own changes, and goes on from refresh to refresh', async () => {
+    const source = await makeSource('itself');
+    let clone = await cloned(source, 'of-itself');
+    const shell = localShell();
+    const { signal } = new AbortController();
+    const system = async () => ({ target: 'vda', path: await diskOf(clone.guest, 'vda'), format: 'qcow2' });
+    const { root } = await lookInside(shell, [await system()], { store: lab.store, signal });
+    if (!root) throw new Error('the sample holds a system');
+    const hostname = async (): Promise<string | undefined> => {
+      const options = { store: lab.store, signal };
+      const [file] = await readInside(shell, await system(), root, ['/etc/hostname'], options);
+      return file && Buffer.from(file.content, 'base64').toString();
+    };
+    const edit = { type: 'write', path: '/etc/hostname', content: 'mine\n', mode: 0o644 } as const;
+    await editInside(shell, await system(), root, [edit], { signal });
+    expect(await failure(planOf(lab.driver(), refreshOf(clone)))).toMatchObject({ code: 'would-lose' });
+    clone = (await refreshed(clone, { ownChanges: 'discard' })).clone;
+    for (let round = 0; round < 2; round++) {
+      await offline(source, `write -q -P ${0x16 + round} 2M 64k`);
+      clone = (await refreshed(clone, { keepPrevious: 0 })).clone;
+      await same(source, clone);
+      expect(await hostname()).toBe('mine\n');
+    }
+    const { path } = await system();
+    await command('qemu-io', '-f', 'qcow2', '-c', 'write -q -P 0x18 0 512', path);
+    expect(await failure(planOf(lab.driver(), refreshOf(clone)))).toMatchObject({ code: 'would-lose' });
+    await deleted(clone);
+  });
+
   it('a clone that was not made for it: its own writes are said not to be known, and its file is kept', async () => {
     const source = await makeSource('plain', false);
     const clone = await cloned(source, 'of-plain', false);
@@ -443,7 +475,7 @@ describe('a long chain of states', () => {
     expect(await perform(lab.driver(), plan, journal, undefined, journal.startingPoint())).toMatchObject({
       state: 'finished',
     });
-    clone = record(clone, plan, undefined);
+    clone = record(clone, plan);
     expect(await depthOf(await diskOf(clone.guest, 'vdb'))).toBe(2);
     await same(source, clone);
     expect(await filesBelow(lab.store)).toEqual(expect.arrayContaining(clone.owned));

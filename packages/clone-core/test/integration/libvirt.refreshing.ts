@@ -1,7 +1,12 @@
 /** How tests clone, change, refresh and put back on a lab's real libvirt, and what the database would know meanwhile. */
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { refreshOptionsSchema, type Generations, type RefreshOptions } from '../../src/contract.ts';
+import {
+  refreshOptionsSchema,
+  type Generations,
+  type OperationResult,
+  type RefreshOptions,
+} from '../../src/contract.ts';
 import type { GuestRef, OperationRequest, Plan } from '../../src/driver.ts';
 import { cloneOf, finish, ownedBy, planOf } from '../conformance/workbench.ts';
 import { command, contentOf, defineGuest, inGuest, sampleImage, virsh, type Lab } from './libvirt.lab.ts';
@@ -15,13 +20,22 @@ export interface Clone {
 }
 
 /** What a finished plan leaves in the clone's row. */
-export function record(clone: Clone, plan: Plan, movedBytes: number | undefined): Clone {
+export function record(
+  clone: Clone,
+  plan: Plan,
+  { movedBytes, edited }: Pick<OperationResult, 'movedBytes' | 'edited'> = {},
+): Clone {
   const gone = new Set(plan.removes ?? []);
   const generations = plan.generations && {
     ...plan.generations,
     list: plan.generations.list.map((each) =>
       each.at === '' && each.number === plan.generations?.current
-        ? { ...each, at: new Date().toISOString(), ...(movedBytes === undefined ? {} : { movedBytes }) }
+        ? {
+            ...each,
+            at: new Date().toISOString(),
+            ...(movedBytes === undefined ? {} : { movedBytes }),
+            ...(edited ? { edited } : {}),
+          }
         : each,
     ),
   };
@@ -110,14 +124,14 @@ export function refreshing(lab: () => Lab, named: (name: string) => string) {
       const plan = await planOf(driver, cloneOf(source, named(name), { refreshable }), name);
       const { result } = await finish(driver, plan);
       const guest = { uuid: plan.guest?.uuid ?? '', name: named(name) };
-      return record({ guest, source, owned: [] }, plan, result.movedBytes);
+      return record({ guest, source, owned: [] }, plan, result);
     },
 
     refreshed: async (clone: Clone, options: Partial<RefreshOptions> = {}, chainBudget = 8) => {
       const driver = lab().driver({ chainBudget });
       const plan = await planOf(driver, refreshOf(clone, options), `refresh ${count++}`);
       const { result } = await finish(driver, plan);
-      return { plan, result, clone: record(clone, plan, result.movedBytes) };
+      return { plan, result, clone: record(clone, plan, result) };
     },
 
     restored: async (clone: Clone, to: number): Promise<Clone> => {
@@ -126,7 +140,7 @@ export function refreshing(lab: () => Lab, named: (name: string) => string) {
       const { guest, generations } = clone;
       const plan = await planOf(driver, { kind: 'restore', guest, generations, to }, `restore ${count++}`);
       await finish(driver, plan);
-      return record(clone, plan, undefined);
+      return record(clone, plan);
     },
 
     deleted: async ({ guest, owned, source, generations }: Clone): Promise<void> => {

@@ -175,9 +175,11 @@ function sourceOf(row: Row): GuestSource | null {
 
 function statesOf(generations: Generations | null): GuestStates | null {
   if (!generations) return null;
-  const list = generations.list.map(({ disks: _disks, record, noRecord: _why, ...shown }) => ({
-    ...shown,
-    recorded: record !== undefined,
-  }));
+  const list = generations.list.map(
+    ({ disks: _disks, edited: _edited, record, noRecord: _why, ...shown }) => ({
+      ...shown,
+      recorded: record !== undefined,
+    }),
+  );
   return { current: generations.current, list: list.toReversed() };
 }

@@ -45,6 +45,10 @@ export const chainOf = (
 ): { path: string; format: string }[] =>
   clone.generations.find((each) => each.number === number)?.chains[target] ?? [];
 
+/** Bytes that the guest may have written; what it got to be itself is none of them. */
+export const wroteItself = ({ ownBytes, editedBytes }: CloneFacts): number =>
+  (ownBytes ?? 0) - (editedBytes ?? 0);
+
 /** A clone that was never refreshed and not made for it: its file is the bottom layer, its own writes in it. */
 export function flat(clone: CloneFacts): Generations {
   const disks = Object.entries(clone.active).map(([target, { path }]) => ({

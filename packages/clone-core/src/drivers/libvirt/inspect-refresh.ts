@@ -74,9 +74,9 @@ export async function inspectClone(
       { path, format, virtualBytes: files[index]?.[0]?.virtualBytes ?? 0 },
     ]),
   );
-  const [known, ownBytes] = await Promise.all([
+  const [known, own] = await Promise.all([
     Promise.all((generations?.list ?? []).map((generation) => chainsOf(reader, generation, signal))),
-    generations === undefined ? undefined : written(reader, Object.values(active), signal),
+    generations === undefined ? undefined : written(reader, Object.values(active), generations, signal),
   ]);
   return {
     state,
@@ -84,7 +84,7 @@ export async function inspectClone(
     active,
     snapshots,
     generations: known.flatMap((generation) => (generation ? [generation] : [])),
-    ...(ownBytes === undefined ? {} : { ownBytes }),
+    ...own,
   };
 }
 
@@ -117,8 +117,16 @@ async function chainsOf(
 async function written(
   { shell }: Reader,
   files: readonly { path: string }[],
+  generations: Generations,
   signal: AbortSignal,
-): Promise<number> {
-  const sizes = await Promise.all(files.map(({ path }) => storedIn(shell, path, signal)));
-  return sizes.reduce((sum, size) => sum + size, 0);
+): Promise<Required<Pick<CloneFacts, 'ownBytes' | 'editedBytes'>>> {
+  const edited = generations.list.find((each) => each.number === generations.current)?.edited ?? {};
+  const found = await Promise.all(
+    files.map(async ({ path }) => {
+      const [bytes, stat] = await Promise.all([storedIn(shell, path, signal), shell.stat(path)]);
+      return { bytes, onlyEdited: stat !== undefined && stat.modifiedMs === edited[path] };
+    }),
+  );
+  const sum = (of: typeof found): number => of.reduce((total, { bytes }) => total + bytes, 0);
+  return { ownBytes: sum(found), editedBytes: sum(found.filter(({ onlyEdited }) => onlyEdited)) };
 }

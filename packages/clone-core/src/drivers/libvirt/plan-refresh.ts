@@ -4,7 +4,7 @@ import type { IdSource, OperationRequest } from '../../driver.ts';
 import { OffshootError } from '../../errors.ts';
 import { readDomain } from './domain-read.ts';
 import { redirectDisks } from './domain-xml.ts';
-import { activeOf, chainOf, flat, folderOf, layerPaths, whyNoRecord } from './generations.ts';
+import { activeOf, chainOf, flat, folderOf, layerPaths, whyNoRecord, wroteItself } from './generations.ts';
 import {
   basisOf,
   consistencyNotes,
@@ -38,7 +38,7 @@ export function planRefresh(request: Refresh, facts: LibvirtFacts, ids: IdSource
   refuseOwnChanges(request, clone);
   const way = wayOf(request, facts, source, clone);
   const bytes = bytesOf(way, source, facts, before);
-  needSpace(facts, bytes.store, false);
+  if (bytes.atMost !== true) needSpace(facts, bytes.store, false);
 
   const number = before.next;
   const layers = source.disks.map((disk) => {
@@ -125,7 +125,7 @@ export function planRefresh(request: Refresh, facts: LibvirtFacts, ids: IdSource
     ),
     notes: [
       ...consistencyNotes(source),
-      ...wayNotes(way, bytes, before),
+      ...wayNotes(way, bytes, before, facts),
       ...ownNotes(request, clone, settled.generations),
       ...depthNotes(guest.name, settled.depth, facts, source),
       info('Its name, UUID, MACs and firmware settings stay.'),
@@ -146,7 +146,7 @@ export function planRefresh(request: Refresh, facts: LibvirtFacts, ids: IdSource
       before.current,
       Object.entries(clone.active).map(([target, disk]) => [target, disk.path]),
       options,
-      (clone.ownBytes ?? 0) > 0,
+      wroteItself(clone) > 0,
       carry.steps.length,
     ],
   };
@@ -170,7 +170,7 @@ export function planRestore(request: Restore, facts: LibvirtFacts): Draft {
       field: 'to',
     });
   const disks = wanted.disks.map(({ target, own }) => [target, { path: own, format: 'qcow2' }] as const);
-  const own = clone.ownBytes ?? 0;
+  const own = wroteItself(clone);
   return {
     summary: `Put ${guest.name} back to state ${to}`,
     estimates: estimate(facts, { read: 0, move: 0, store: 0 }, { steps: 1 }),

@@ -2,7 +2,7 @@
 import type { Generations } from '../../contract.ts';
 import type { OperationRequest } from '../../driver.ts';
 import { OffshootError } from '../../errors.ts';
-import { activeOf } from './generations.ts';
+import { activeOf, wroteItself } from './generations.ts';
 import { gib } from './plan-parts.ts';
 import type { CloneFacts, SourceFacts } from './types.ts';
 
@@ -68,11 +68,11 @@ export function refuseDisks(
 export function refuseOwnChanges({ guest, generations, options }: Refresh, clone: CloneFacts): void {
   if (options.ownChanges !== 'refuse') return;
   const unknown = generations === undefined;
-  if (!unknown && (clone.ownBytes ?? 0) === 0) return;
+  if (!unknown && wroteItself(clone) === 0) return;
   throw new OffshootError('would-lose', {
     publicMessage: unknown
       ? `${guest.name} was not made to be refreshed, so what it changed itself can’t be told apart; all of it would be set aside.`
-      : `${guest.name} has written ${gib(clone.ownBytes ?? 0)} itself since its last cloning, which would be set aside.`,
+      : `${guest.name} has written ${gib(wroteItself(clone))} itself since its last cloning, which would be set aside.`,
     remedy: 'Keep its present state beside the new one, or discard what it wrote.',
     field: 'options.ownChanges',
   });

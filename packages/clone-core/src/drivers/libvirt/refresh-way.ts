@@ -1,7 +1,7 @@
 /** How the changes of a source are found, and what to tell of it. Pure. */
 import type { Generations, PlanNote } from '../../contract.ts';
 import type { OperationRequest } from '../../driver.ts';
-import { activeOf } from './generations.ts';
+import { activeOf, wroteItself } from './generations.ts';
 import { gib, info, OVERLAY_BYTES, sumOf, warn } from './plan-parts.ts';
 import type { CloneFacts, LibvirtFacts, SourceFacts } from './types.ts';
 
@@ -38,6 +38,8 @@ export interface Bytes {
   read: number;
   move: number;
   store: number;
+  /** How much differs is not known: `move` and `store` are the most that it can be. */
+  atMost?: boolean;
 }
 
 export function bytesOf({ way }: Way, source: SourceFacts, facts: LibvirtFacts, before: Generations): Bytes {
@@ -46,21 +48,40 @@ export function bytesOf({ way }: Way, source: SourceFacts, facts: LibvirtFacts, 
     const changed = Object.values(facts.record.sizes).reduce((sum, size) => sum + size, 0);
     return { read: changed, move: changed, store: changed + own };
   }
-  const move = before.list.find((each) => each.number === before.current)?.movedBytes ?? 0;
-  return { read: sumOf(source.disks, 'allocatedBytes') * 2, move, store: move + own };
+  const read = sumOf(source.disks, 'allocatedBytes') * 2;
+  const last = lastRefresh(before)?.movedBytes;
+  const move = last ?? sumOf(source.disks, 'allocatedBytes');
+  return { read, move, store: move + own, ...(last === undefined ? { atMost: true } : {}) };
 }
 
-export function wayNotes({ way, why }: Way, bytes: Bytes, before: Generations): PlanNote[] {
-  const current = before.list.find((each) => each.number === before.current);
+/** The one that made the present state; undefined: the cloning itself did. */
+const lastRefresh = (before: Generations): Generations['list'][number] | undefined =>
+  before.current > 1 ? before.list.find((each) => each.number === before.current) : undefined;
+
+export function wayNotes(
+  { way, why }: Way,
+  bytes: Bytes,
+  before: Generations,
+  { host: { store } }: LibvirtFacts,
+): PlanNote[] {
   if (way === 'record') return [info(`Only what the source changed since then moves: ${gib(bytes.move)}.`)];
-  const last =
-    current?.movedBytes !== undefined && current.number > 1
-      ? ` Last time that was ${gib(current.movedBytes)}.`
-      : '';
+  const last = lastRefresh(before)?.movedBytes;
+  const much = bytes.atMost
+    ? ` How much that is shows only then; at most ${gib(bytes.move)}.`
+    : last === undefined
+      ? ''
+      : ` Last time that was ${gib(last)}.`;
   return [
     warn(
-      `No valid change record, because ${why ?? 'there is none'}: both sides are read (about ${gib(bytes.read)}) to find what differs, and only that moves.${last}`,
+      `No valid change record, because ${why ?? 'there is none'}: both sides are read (about ${gib(bytes.read)}) to find what differs, and only that moves.${much}`,
     ),
+    ...(bytes.store > store.freeBytes
+      ? [
+          warn(
+            `${gib(store.freeBytes)} are free on the host’s store. If more than that differs, it fails and the clone stays as it is.`,
+          ),
+        ]
+      : []),
   ];
 }
 
@@ -86,7 +107,7 @@ export function ownNotes(
 ): PlanNote[] {
   const current = generations?.current ?? 0;
   const stays = after.list.find((each) => each.number === current);
-  const own = clone.ownBytes;
+  const own = clone.ownBytes === undefined ? undefined : wroteItself(clone);
   const what =
     own === undefined
       ? 'What it has now'

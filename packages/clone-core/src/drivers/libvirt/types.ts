@@ -141,6 +141,8 @@ export interface CloneFacts {
   generations: { number: number; chains: Record<string, { path: string; format: string }[]> }[];
   /** Bytes that the clone wrote itself since the current generation; undefined: can't be told. */
   ownBytes?: number;
+  /** Of these, bytes in files that nobody but Offshoot wrote to, to make it itself. */
+  editedBytes?: number;
   /** What is inside it now. */
   inside?: InsideFacts;
 }

@@ -6,6 +6,7 @@ import { OffshootError } from '../../../errors.ts';
 import { cleanEdits } from '../../../identity/clean.ts';
 import type { Shell } from '../../../shell/shell.ts';
 import type { CarryInsideStep } from '../types.ts';
+import { timesOf } from './edit-inside.ts';
 
 export function carryInsideStep(shell: Shell, store: string): StepHandler<CarryInsideStep> {
   return {
@@ -14,6 +15,7 @@ export function carryInsideStep(shell: Shell, store: string): StepHandler<CarryI
       try {
         const carried = await carry(shell, step, store, context);
         context.log(`Carried over inside: ${carried.join(', ')}`);
+        context.result({ edited: await timesOf(shell, step.disks) });
       } catch (thrown) {
         const odd =
           thrown instanceof OffshootError && ['source-changed', 'unsupported-disk'].includes(thrown.code);
