@@ -18,7 +18,7 @@ export {
   requestStop,
   requestVerify,
 } from './guest-requests.ts';
-export { refreshRequest, requestRefresh, requestRestore } from './refresh-request.ts';
+export { refreshRequest, releaseState, requestRefresh, requestRestore } from './refresh-request.ts';
 export { healCopies, requestTransfer, transferFor } from './transfer.ts';
 export { requestCancel, requestRetry } from './cancel.ts';
 export { collectUnusedBases } from './collect.ts';

@@ -1,8 +1,9 @@
 /** Asking to bring a full clone up to date with its source, or to put it back. */
 import { refreshOptionsSchema, type RefreshOptions } from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
-import { ask, type Asked } from './ask.ts';
+import { ask, inventoryEvent, type Asked } from './ask.ts';
 import type { Db } from './client.ts';
+import { appendEvents } from './events.ts';
 import { lockGuest, refuseIfBusy } from './guest-lock.ts';
 import {
   askOf,
@@ -13,7 +14,7 @@ import {
   type AskedOfGuest,
   type Made,
 } from './guest-requests.ts';
-import type { Tx } from './transaction.ts';
+import { persistently, transaction, type Tx } from './transaction.ts';
 import type { BatchResult, StoredRequest } from './types.ts';
 
 type StoredRefresh = Extract<StoredRequest, { kind: 'refresh' }>;
@@ -86,6 +87,33 @@ export function requestRefresh(
   const agreed = asked.agreedFingerprint ?? null;
   return ask(db, asked, { guestId: asked.guestId, request, agreed }, (tx) =>
     makeRefresh(tx, asked.guestId, request, agreed),
+  );
+}
+
+/**
+ * A state that was kept on purpose becomes one like others: a later refresh removes it. Throws `busy` while something is
+ * done with the guest, `not-found`.
+ */
+export function releaseState(
+  db: Db,
+  { guestId, number }: { guestId: string; number: number },
+): Promise<void> {
+  return persistently(() =>
+    transaction(db, async (tx) => {
+      const { generations, hostId, name } = await idleGuest(tx, guestId);
+      if (!generations?.list.some((each) => each.number === number))
+        throw new OffshootError('not-found', {
+          publicMessage: `“${name}” has no state ${number} any more.`,
+          remedy: 'Reload its page.',
+          field: 'number',
+        });
+      const list = generations.list.map((each) => (each.number === number ? { ...each, kept: false } : each));
+      await tx.query('UPDATE "guest" SET "generations" = $2 WHERE "id" = $1', [
+        guestId,
+        JSON.stringify({ ...generations, list }),
+      ]);
+      await appendEvents(tx, [inventoryEvent(hostId, [guestId])]);
+    }),
   );
 }
 

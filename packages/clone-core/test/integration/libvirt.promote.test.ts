@@ -59,6 +59,8 @@ it('stopped: cut after any step it is undone to exactly before; done, it holds t
   const definition = await virsh('dumpxml', '--inactive', guest.name);
   const promotion = await planOf(lab.driver(), request);
   expect(promotion.steps.map((step) => step.kind)).toEqual(['copy-disk', 'swap-files', 'discard-kept']);
+  // Should the old disk be gone in part, the new one stays in use.
+  expect(promotion.steps.at(-1)).toMatchObject({ standsOnEarlier: true });
   expect(promotion.estimates.moveBytes).toBeGreaterThan(10 * 1024 ** 2);
   for (const step of [0, 1]) {
     const journal = new MemoryJournal();

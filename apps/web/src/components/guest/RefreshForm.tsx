@@ -1,6 +1,6 @@
 'use client';
 
-import { Button, Group, Radio, Stack, Text } from '@mantine/core';
+import { Button, Group, NumberInput, Radio, Stack, Text } from '@mantine/core';
 import type { RefreshOptions } from '@offshoot/clone-core/contract';
 import { useMutation } from '@tanstack/react-query';
 import { useRouter } from 'next/navigation';
@@ -18,10 +18,11 @@ export function RefreshForm({ guest, onDone }: { guest: GuestView; onDone: () =>
   const router = useRouter();
   const [idempotencyKey] = useIdempotencyKey();
   const [ownChanges, setOwnChanges] = useState<OwnChanges>('refuse');
+  const [keepPrevious, setKeepPrevious] = useState(1);
   const preview = useGuestPlan({
     kind: 'refresh',
     guestId: guest.id,
-    options: { ownChanges, keepPrevious: 1 },
+    options: { ownChanges, keepPrevious },
   });
   const refresh = useMutation(
     trpc.operation.create.refresh.mutationOptions({
@@ -49,16 +50,30 @@ export function RefreshForm({ guest, onDone }: { guest: GuestView; onDone: () =>
             <Radio
               value="keep"
               label="Keep its present state"
-              description="Beside the new one, until you delete the clone. It can be put back with one click."
+              description="Beside the new one, until you let go of it on this page. It can be put back with one click."
             />
             <Radio
               value="discard"
               label="Discard it"
-              description="Its present state can still be put back until a later refresh removes it."
+              description={
+                keepPrevious === 0
+                  ? 'It is lost: no state before the new one stays.'
+                  : 'Its present state can still be put back until a later refresh removes it.'
+              }
             />
           </Stack>
         </Radio.Group>
       ) : null}
+      <NumberInput
+        label="States before this one that stay"
+        description="Besides those kept on purpose. Each can be put back with one click."
+        min={0}
+        max={5}
+        allowDecimal={false}
+        clampBehavior="strict"
+        value={keepPrevious}
+        onChange={(value) => setKeepPrevious(typeof value === 'number' ? value : 1)}
+      />
       <GuestPlan preview={shown} problem={refresh.error ? publicError(refresh.error) : undefined} />
       {loses ? (
         <Text size="sm" c="dimmed">
@@ -77,7 +92,7 @@ export function RefreshForm({ guest, onDone }: { guest: GuestView; onDone: () =>
             refresh.mutate({
               idempotencyKey,
               guestId: guest.id,
-              options: { ownChanges, keepPrevious: 1 },
+              options: { ownChanges, keepPrevious },
               agreedFingerprint: agreed,
             })
           }

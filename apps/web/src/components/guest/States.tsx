@@ -1,6 +1,7 @@
 'use client';
 
 import { Button, Group, Modal, Stack, Table, Text } from '@mantine/core';
+import { notifications } from '@mantine/notifications';
 import { useMutation } from '@tanstack/react-query';
 import { useRouter } from 'next/navigation';
 import { useState } from 'react';
@@ -59,16 +60,19 @@ export function States({ guest }: { guest: GuestView }) {
                       now
                     </Text>
                   ) : (
-                    <Button
-                      size="compact-sm"
-                      variant="default"
-                      disabled={!stopped}
-                      title={stopped ? undefined : 'Stop it first: its disks are replaced.'}
-                      aria-label={`Put back to state ${state.number}`}
-                      onClick={() => setChosen(state)}
-                    >
-                      Put back
-                    </Button>
+                    <Group gap={6} justify="flex-end" wrap="nowrap">
+                      {state.kept ? <Release guest={guest} state={state} /> : null}
+                      <Button
+                        size="compact-sm"
+                        variant="default"
+                        disabled={!stopped}
+                        title={stopped ? undefined : 'Stop it first: its disks are replaced.'}
+                        aria-label={`Put back to state ${state.number}`}
+                        onClick={() => setChosen(state)}
+                      >
+                        Put back
+                      </Button>
+                    </Group>
                   )}
                 </Table.Td>
               </Table.Tr>
@@ -86,6 +90,38 @@ export function States({ guest }: { guest: GuestView }) {
         {chosen ? <PutBack guest={guest} to={chosen.number} onDone={() => setChosen(null)} /> : null}
       </Modal>
     </Section>
+  );
+}
+
+/** A state that was kept on purpose goes with a later refresh again. */
+function Release({ guest, state }: { guest: GuestView; state: State }) {
+  const trpc = useTRPC();
+  const release = useMutation(
+    trpc.guest.releaseState.mutationOptions({
+      onError: (error) => {
+        const { message, remedy } = publicError(error);
+        notifications.show({
+          title: guest.name,
+          message: [message, remedy].filter(Boolean).join(' '),
+          color: 'gray',
+          autoClose: 10_000,
+        });
+      },
+    }),
+  );
+  return (
+    <Button
+      size="compact-sm"
+      variant="subtle"
+      color="gray"
+      loading={release.isPending}
+      disabled={guest.busy !== null}
+      title="It stays until a later refresh removes it, as other states do."
+      aria-label={`Keep state ${state.number} no longer`}
+      onClick={() => release.mutate({ guestId: guest.id, number: state.number })}
+    >
+      Let go
+    </Button>
   );
 }
 

@@ -1,5 +1,6 @@
 import { cloneModes, guestStates, hostIdSchema } from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
+import { releaseState } from '@offshoot/db/operations';
 import { z } from 'zod';
 import { db } from '../services.ts';
 import { guestInclude, guestView } from '../views/guest.ts';
@@ -64,6 +65,11 @@ export const guestRouter = router({
       });
     return guestView(row);
   }),
+
+  /** A state kept on purpose is kept no longer: a later refresh removes it. */
+  releaseState: procedure
+    .input(z.object({ guestId: z.uuid(), number: z.int().min(0) }))
+    .mutation(({ input }) => releaseState(db(), input)),
 
   /** Guests cloned from this one. */
   clones: procedure.input(z.object({ id: z.uuid() })).query(({ input }) =>

@@ -95,7 +95,7 @@ function copied(
     steps: [
       ...copies,
       { kind: 'swap-files', title: 'Put it in the place of the old one', guest, swaps },
-      { kind: 'discard-kept', title: 'Delete what was before', guest, swaps },
+      { kind: 'discard-kept', standsOnEarlier: true, title: 'Delete what was before', guest, swaps },
     ],
     creates: swaps.flatMap((swap) => [file(swap.fresh ?? ''), file(swap.kept)]),
   };

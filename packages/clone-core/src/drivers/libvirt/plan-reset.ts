@@ -61,7 +61,7 @@ export function planReset(request: ResetRequest, facts: LibvirtFacts, ids: IdSou
     ...firmware.steps,
     { kind: 'swap-files', title: 'Put it in the place of the old one', guest, swaps: swapping },
     ...(ran ? [startAgain(request)] : []),
-    { kind: 'discard-kept', title: 'Delete what was before', guest, swaps: swapping },
+    { kind: 'discard-kept', standsOnEarlier: true, title: 'Delete what was before', guest, swaps: swapping },
   ];
   const lost = replaced.reduce((sum, { old }) => sum + old.allocatedBytes, 0);
   return {

@@ -115,7 +115,7 @@ export function ownNotes(
         ? `What it has now, with ${gib(own)} of its own,`
         : 'What it has now';
   if (options.ownChanges === 'keep')
-    return [info(`${what} is kept as state ${current} until you delete it.`)];
+    return [info(`${what} is kept as state ${current} until you let go of it.`)];
   if (stays)
     return [
       info(
