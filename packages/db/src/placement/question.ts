@@ -46,7 +46,9 @@ export async function questionFor(
   const version = await versionOf(db, asked.versionId);
   const size = await sizeOfVersion(db, asked.versionId);
   const need = needOf(asked, size);
-  const rows = await fleet(db, version.digest, placement.hostIds ?? null);
+  const all = await fleet(db, version.digest, placement.hostIds ?? null);
+  // Another hypervisor's host is none to choose from, unless someone picked it: then it is told why not.
+  const rows = placement.hostIds ? all : all.filter(({ kind }) => kind === version.kind);
   const unknown = placement.hostIds?.find((hostId) => !rows.some(({ id }) => id === hostId));
   if (unknown !== undefined)
     throw new OffshootError('not-found', {

@@ -14,15 +14,13 @@ export function Places({ placement: { shares, others } }: { placement: Placement
               {seats.length}
             </Text>{' '}
             on <HostLink id={hostId} name={name} />
-            {transfer ? (
+            {transfer && transfer.bytes > 0 ? (
               <Text span className="num">
-                {` · ${formatBytes(transfer.bytes)} ${transfer.bytes === 0 ? '' : 'at most '}go there first, about ${formatDuration(transfer.seconds)}`}
+                {` · ${formatBytes(transfer.bytes)} first, about ${formatDuration(transfer.seconds)}`}
               </Text>
             ) : null}
           </Text>
-          <Text size="xs" c="dimmed" className="num">
-            {why}
-          </Text>
+          <Reason why={why} />
         </li>
       ))}
       {others.map(({ hostId, name, refused, why }) => (
@@ -31,14 +29,19 @@ export function Places({ placement: { shares, others } }: { placement: Placement
             None on <HostLink id={hostId} name={name} />
             {refused ? ': it can’t take one' : ''}
           </Text>
-          <Text size="xs" c="dimmed" className="num">
-            {why}
-          </Text>
+          <Reason why={why} />
         </li>
       ))}
     </Stack>
   );
 }
+
+/** May be long, and goes over several lines. */
+const Reason = ({ why }: { why: string }) => (
+  <Text size="xs" c="dimmed" style={{ fontVariantNumeric: 'tabular-nums', overflowWrap: 'anywhere' }}>
+    {why}
+  </Text>
+);
 
 const HostLink = ({ id, name }: { id: string; name: string }) => (
   <Anchor component={Link} href={`/hosts/${id}`} inherit>

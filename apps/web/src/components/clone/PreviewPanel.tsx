@@ -77,7 +77,11 @@ function Content({ preview, dim }: { preview: ClonePreview; dim: boolean }) {
         <Figure
           name="Stores"
           value={formatBytes(total.storeBytes)}
-          detail={count > 1 ? `${count} × ${formatBytes(each.estimates.storeBytes)}` : undefined}
+          detail={
+            count > 1
+              ? `${count} × ${formatBytes(each.estimates.storeBytes)}${transfer ? ', and the base' : ''}`
+              : undefined
+          }
         />
         <Figure name="About" value={formatDuration(total.seconds)} />
       </Group>

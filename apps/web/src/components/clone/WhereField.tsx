@@ -7,8 +7,8 @@ import type { SourceChoice } from './useSources.ts';
 
 const ways: readonly { value: Where; label: string }[] = [
   { value: 'auto', label: 'Choose for me' },
-  { value: 'some', label: 'Among these hosts' },
-  { value: 'one', label: 'On one host' },
+  { value: 'some', label: 'These hosts' },
+  { value: 'one', label: 'One host' },
 ];
 const spreadWords: Readonly<Record<Spread, string>> = {
   even: 'Evenly',
