@@ -141,7 +141,7 @@ async function guestSource(tx: Tx, request: CloneRequest): Promise<ResolvedSourc
       remedy: 'Make a template of it: that can be cloned on any host.',
       field: 'hostId',
     });
-  await refuseIfBusy(tx, guest, { alsoAsSource: needsBase(request.mode) });
+  await refuseIfBusy(tx, guest, { alsoAsSource: needsBase(request.mode), reading: 'other' });
   return {
     hostId: guest.hostId,
     label: guest.name,

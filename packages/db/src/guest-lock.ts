@@ -62,24 +62,32 @@ const doing: Record<OperationKind, string> = {
   transfer: 'is being brought from another host',
 };
 
-/**
- * Throws `busy` (retryable) when an operation on the guest has not ended; with `alsoAsSource` also when a full clone
- * or a refresh still reads its disks, or one is being compared with it. The caller holds the guest's row lock.
- */
-export async function refuseIfBusy(
-  tx: Tx,
-  guest: LockedGuest,
-  options: { alsoAsSource: boolean },
-): Promise<void> {
+/** What reads the disks of a guest as they are. */
+const READERS: readonly OperationKind[] = ['clone', 'refresh', 'verify'];
+
+export interface BusyOptions {
+  /** Also while a full clone or a refresh still reads its disks, or one is being compared with it. */
+  alsoAsSource: boolean;
+  /**
+   * It is going to be read as it is. A refresh from a stopped guest notes its point in its disks, which all others that read
+   * them would take for a change: such a refresh is not begun beside others, nor others beside it.
+   */
+  reading?: 'refresh' | 'other';
+}
+
+/** Throws `busy` (retryable) when an operation on the guest has not ended. The caller holds the guest's row lock. */
+export async function refuseIfBusy(tx: Tx, guest: LockedGuest, options: BusyOptions): Promise<void> {
+  const beside = guest.state !== 'stopped' ? [] : options.reading === 'other' ? ['refresh'] : READERS;
+  const asSource = options.alsoAsSource ? READERS : options.reading === undefined ? [] : beside;
   const { rows } = await tx.query<{ kind: OperationKind; own: boolean; title: string }>(
     `SELECT "kind", true AS own, "title" FROM "operation"
        WHERE "guestId" = $1 AND "state" IN ('waiting', 'queued', 'running', 'undoing')
      UNION ALL
      SELECT o."kind", false, o."title" FROM "guest" g JOIN "operation" o ON o."guestId" = g."id"
-       WHERE $2 AND g."sourceGuestId" = $1 AND g."mode" = 'full' AND o."kind" IN ('clone', 'refresh', 'verify')
+       WHERE g."sourceGuestId" = $1 AND g."mode" = 'full' AND o."kind" = ANY($2)
          AND o."state" IN ('waiting', 'queued', 'running', 'undoing')
      LIMIT 1`,
-    [guest.id, options.alsoAsSource],
+    [guest.id, asSource],
   );
   const row = rows[0];
   if (!row) return;

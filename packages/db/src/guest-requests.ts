@@ -257,7 +257,7 @@ async function makeVerify(
   if (counterpart.type === 'guest') {
     const source = await lockGuest(tx, counterpart.id, 'shared');
     refuseIfMissing(source);
-    await refuseIfBusy(tx, source, { alsoAsSource: false });
+    await refuseIfBusy(tx, source, { alsoAsSource: false, reading: 'other' });
   }
   return {
     operations: [operation({ hostId: guest.hostId, guestId, title: guest.name, request, lane: 'bulk' })],

@@ -45,7 +45,7 @@ export async function makeRefresh(
   };
 }
 
-/** Locks the source's row shared: it can't be deleted or stopped while it is read. */
+/** Locks the source's row: it can't be deleted or stopped while it is read. */
 async function lockSource(tx: Tx, guestId: string, name: string): Promise<void> {
   const { rows } = await tx.query<{
     mode: string | null;
@@ -70,9 +70,9 @@ async function lockSource(tx: Tx, guestId: string, name: string): Promise<void> 
       remedy: 'Clone another guest.',
       field: 'guestId',
     });
-  const source = await lockGuest(tx, row.sourceGuestId, 'shared');
+  const source = await lockGuest(tx, row.sourceGuestId, 'exclusive');
   refuseIfMissing(source);
-  await refuseIfBusy(tx, source, { alsoAsSource: false });
+  await refuseIfBusy(tx, source, { alsoAsSource: false, reading: 'refresh' });
 }
 
 /**

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { refreshOptionsSchema, type Generations } from '@offshoot/clone-core/contract';
+import { cloneRequestSchema, refreshOptionsSchema, type Generations } from '@offshoot/clone-core/contract';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import {
   releaseState,
   requestCancel,
+  requestClone,
+  requestVerify,
   requestRefresh,
   requestReset,
   requestRestore,
@@ -12,6 +14,7 @@ import { someGuest, testDatabase, type TestDb } from '../support/fixtures.ts';
 
 let test: TestDb;
 let guestId: string;
+let sourceGuestId: string;
 const asked = () => ({ userId: null, idempotencyKey: randomUUID(), guestId });
 const generations: Generations = {
   current: 2,
@@ -25,7 +28,7 @@ const kept = async (): Promise<boolean[]> => {
 
 beforeAll(async () => {
   test = await testDatabase();
-  const sourceGuestId = await someGuest(test.db, 'source');
+  sourceGuestId = await someGuest(test.db, 'source');
   guestId = await someGuest(test.db, 'clone');
   await test.db.prisma.guest.update({
     where: { id: guestId },
@@ -52,6 +55,41 @@ it('a clone that is being refreshed is left alone by all else', async () => {
   await expect(requestRestore(test.db, { ...asked(), to: 1 })).rejects.toMatchObject(busy);
   await expect(releaseState(test.db, { guestId, number: 1 })).rejects.toMatchObject(busy);
   await requestCancel(test.db, operationIds[0] ?? '');
+});
+
+it('a stopped source is refreshed from while nothing else reads it, and the other way round', async () => {
+  const options = refreshOptionsSchema.parse({});
+  const other = await someGuest(test.db, 'other');
+  await test.db.prisma.guest.update({
+    where: { id: other },
+    data: { managed: true, mode: 'full', sourceGuestId },
+  });
+  const begun = await requestRefresh(test.db, { ...asked(), options });
+  const clone = (name: string) =>
+    requestClone(test.db, {
+      ...asked(),
+      request: cloneRequestSchema.parse({
+        source: { type: 'guest', id: sourceGuestId },
+        mode: 'full',
+        names: [name],
+      }),
+    });
+  const busy = { code: 'busy', publicMessage: '“clone” is being refreshed from “source” just now.' };
+  await expect(requestRefresh(test.db, { ...asked(), guestId: other, options })).rejects.toMatchObject(busy);
+  await expect(requestVerify(test.db, { ...asked(), guestId: other, depth: 'whole' })).rejects.toMatchObject(
+    busy,
+  );
+  await expect(clone('third')).rejects.toMatchObject(busy);
+  // One that runs has its point noted by QEMU, whoever reads it.
+  await test.db.prisma.guest.update({ where: { id: sourceGuestId }, data: { state: 'running' } });
+  await clone('third');
+  await requestCancel(
+    test.db,
+    (await requestRefresh(test.db, { ...asked(), guestId: other, options })).operationIds[0] ?? '',
+  );
+  await requestCancel(test.db, begun.operationIds[0] ?? '');
+  await test.db.prisma.guest.update({ where: { id: sourceGuestId }, data: { state: 'stopped' } });
+  await expect(requestRefresh(test.db, { ...asked(), options })).rejects.toMatchObject({ code: 'busy' });
 });
 
 it('a state that was kept on purpose can be let go of', async () => {
