@@ -17,6 +17,7 @@ import { takeDuty } from './duty.ts';
 import { openHost } from './host.ts';
 import { keepInventory } from './inventory-loop.ts';
 import { createProcessor } from './processor.ts';
+import { needProtocol } from './protocol.ts';
 import { readsOf } from './reads.ts';
 import { Running } from './running.ts';
 import { every, hearCancels, keepClaims, reconcile } from './upkeep.ts';
@@ -53,6 +54,7 @@ export async function runWorker(
       duty.refusal.throwIfAborted();
       return;
     }
+    await needProtocol(db, host.id, version);
     await registerHost(db, {
       id: host.id,
       name: config.OFFSHOOT_HOST_NAME,

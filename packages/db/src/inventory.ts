@@ -31,6 +31,14 @@ export function registerHost(db: Db, host: HostRegistration): Promise<void> {
   );
 }
 
+/** What workers may rely on in this database: a number that a migration raises when that changes. */
+export async function portalProtocol(db: Db): Promise<number> {
+  return persistently(async () => {
+    const { rows } = await db.pool.query<{ protocol: number }>('SELECT offshoot_protocol() AS protocol');
+    return rows[0]?.protocol ?? 0;
+  });
+}
+
 /** MACs of the guests of all other hosts, as far as they are known. */
 export function macsElsewhere(db: Db, hostId: string): Promise<string[]> {
   return persistently(async () => {

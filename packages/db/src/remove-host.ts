@@ -39,6 +39,11 @@ export async function hostContents(
   return { ...row, onlyHere: versions.rows.map(({ label }) => label) };
 }
 
+/** Throws what `removeHost` would of what the host has: asked before its worker is revoked. */
+export async function refuseRemoval(db: Db, hostId: string, options: { forget: boolean }): Promise<void> {
+  refuseFull(await hostContents(db.pool, hostId), options.forget);
+}
+
 /**
  * Takes a host out of the portal; nothing on the machine itself is touched. Its worker's credentials must be revoked before.
  * With `forget` also one that has guests and bases: their rows go, and the history of what was done there.

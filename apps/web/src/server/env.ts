@@ -20,6 +20,8 @@ const schema = z.object({
   OFFSHOOT_FLEET_REDIS: place.optional(),
   /** File with the authority that signed their certificates, PEM. Unset: one that the machines trust already. */
   OFFSHOOT_FLEET_CA: z.string().startsWith('/', 'must be an absolute path').optional(),
+  /** Image that joining machines boot to see whether KVM works there. */
+  OFFSHOOT_SAMPLE_IMAGE: z.string().startsWith('/', 'must be an absolute path').optional(),
   /** The worker that joining machines download, one file. */
   OFFSHOOT_WORKER_FILE: z.string().startsWith('/', 'must be an absolute path').optional(),
 });
@@ -37,6 +39,7 @@ export interface Env {
   /** Undefined: only this machine's worker. */
   fleet: { postgres: string; redis: string; ca: string | undefined } | undefined;
   workerFile: string;
+  sampleImage: string | undefined;
 }
 
 let cached: Env | undefined;
@@ -65,6 +68,7 @@ export function env(): Env {
     identityKey: OFFSHOOT_IDENTITY_KEY === undefined ? undefined : pemOf(OFFSHOOT_IDENTITY_KEY),
     sealSecret: OFFSHOOT_SEAL_SECRET,
     fleet: fleetOf(parsed.data),
+    sampleImage: parsed.data.OFFSHOOT_SAMPLE_IMAGE,
     // The web runs in its own folder or in the repository's.
     workerFile:
       parsed.data.OFFSHOOT_WORKER_FILE ??

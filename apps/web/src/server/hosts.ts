@@ -1,10 +1,12 @@
 import { db } from './services.ts';
 import { hostView, type HostView } from './views/host.ts';
 
+const include = { workers: { select: { revokedAt: true } } } as const;
+
 /** All hosts by name, with how many guests each has. */
 export async function listHosts(): Promise<HostView[]> {
   const [rows, counts] = await Promise.all([
-    db().prisma.host.findMany({ orderBy: { name: 'asc' } }),
+    db().prisma.host.findMany({ orderBy: { name: 'asc' }, include }),
     guestCounts(),
   ]);
   const now = Date.now();
@@ -13,7 +15,10 @@ export async function listHosts(): Promise<HostView[]> {
 
 /** One host; null when there is none. */
 export async function hostById(id: string): Promise<HostView | null> {
-  const [row, counts] = await Promise.all([db().prisma.host.findUnique({ where: { id } }), guestCounts()]);
+  const [row, counts] = await Promise.all([
+    db().prisma.host.findUnique({ where: { id }, include }),
+    guestCounts(),
+  ]);
   return row && hostView(row, counts(row.id), Date.now());
 }
 

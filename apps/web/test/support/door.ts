@@ -23,25 +23,23 @@ export interface Answer<T = unknown> {
   error?: Refused;
 }
 
-export interface Door {
+export interface Door extends Calls {
   redis: TestRedis;
   databaseUrl: string;
+  close(): Promise<void>;
+}
+
+export interface Calls {
   call<T = unknown>(path: string, input?: unknown): Promise<Answer<T>>;
   /** As `call`, without a session. */
   stranger(path: string, input?: unknown): Promise<Answer>;
-  close(): Promise<void>;
 }
 
 /** @param env more of the web's settings. */
 export async function openDoor(postgresUrl: string, env: Record<string, string> = {}): Promise<Door> {
   const redis = await startRedis();
   const database = await freshDatabase(postgresUrl);
-  Object.assign(process.env, {
-    DATABASE_URL: database.url,
-    REDIS_URL: redis.url,
-    BETTER_AUTH_SECRET: 'only-for-tests-0123456789abcdefghij',
-    ...env,
-  });
+  configure({ DATABASE_URL: database.url, REDIS_URL: redis.url, ...env });
   await registerHost(db(), {
     id: 'h1',
     name: 'Host 1',
@@ -49,6 +47,25 @@ export async function openDoor(postgresUrl: string, env: Record<string, string> 
     simulated: true,
     workerVersion: 'test',
   });
+  return {
+    redis,
+    databaseUrl: database.url,
+    ...(await signIn()),
+    async close() {
+      await closeServices();
+      await database.drop();
+      await redis.close();
+    },
+  };
+}
+
+/** Before anything of the web is used. */
+export function configure(env: Record<string, string>): void {
+  Object.assign(process.env, { BETTER_AUTH_SECRET: 'only-for-tests-0123456789abcdefghij', ...env });
+}
+
+/** As the administrator, who is made when there is none. */
+export async function signIn(): Promise<Calls> {
   const password = 'correct horse battery';
   await ensureAdmin(password);
   const signedIn = await serveAuth(post('/api/auth/sign-in/email', { email: ADMIN_EMAIL, password }, ''));
@@ -57,15 +74,8 @@ export async function openDoor(postgresUrl: string, env: Record<string, string> 
     .map((line) => line.split(';')[0])
     .join('; ');
   return {
-    redis,
-    databaseUrl: database.url,
     call: (path, input) => ask(path, input, cookie),
     stranger: (path, input) => ask(path, input, ''),
-    async close() {
-      await closeServices();
-      await database.drop();
-      await redis.close();
-    },
   };
 }
 

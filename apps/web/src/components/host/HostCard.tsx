@@ -4,6 +4,7 @@ import { count } from '../../lib/format.ts';
 import type { HostView } from '../../server/views/host.ts';
 import { HostStateLabel } from '../display/State.tsx';
 import { Ago, Simulated } from '../display/Text.tsx';
+import { DutyNote } from './fleet/DutyNote.tsx';
 import { memoryFill, storeFill } from './HostFacts.tsx';
 
 /** One host in a list: is it well, how full is it. */
@@ -30,6 +31,7 @@ export function HostCard({ host }: { host: HostView }) {
             Its worker was last heard from <Ago at={host.lastSeenAt} />. Operations wait until it is back.
           </Text>
         ) : null}
+        <DutyNote host={host} />
         {host.problem === null ? null : <Text size="sm">{host.problem}</Text>}
         {host.facts ? (
           <SimpleGrid cols={{ base: 1, sm: 2 }} spacing="lg">

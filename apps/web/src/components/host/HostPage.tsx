@@ -10,6 +10,8 @@ import { Empty, Facts, Failed, PageTitle, Problem, Section, SkeletonRows } from 
 import { HostStateLabel } from '../display/State.tsx';
 import { Ago, Copyable, Simulated } from '../display/Text.tsx';
 import { OperationList } from '../operation/OperationList.tsx';
+import { DutyNote, workerVersionWords } from './fleet/DutyNote.tsx';
+import { HostActions } from './fleet/HostActions.tsx';
 import { acceleratorWords, memoryFill, storeFill } from './HostFacts.tsx';
 
 /** One host: is it well, what can it do, what does it do now? */
@@ -41,8 +43,11 @@ export function HostPage({ id }: { id: string }) {
             {host.simulated ? <Simulated /> : null}
           </Group>
         }
-      />
+      >
+        <HostActions host={host} />
+      </PageTitle>
       <Stack gap="md" mb="xl">
+        <DutyNote host={host} />
         {host.problem === null ? null : (
           <Problem error={{ code: 'host-unreachable', message: host.problem, retryable: false }} />
         )}
@@ -117,7 +122,7 @@ function Machine({ host }: { host: HostView }) {
             {host.guests.total}, {host.guests.running} running
           </Link>,
         ],
-        ['Worker', host.workerVersion ?? 'unknown version'],
+        ['Worker', workerVersionWords(host)],
         ['Heard from', <Ago key="s" at={host.lastSeenAt} />],
       ]}
     />

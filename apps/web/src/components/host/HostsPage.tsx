@@ -4,6 +4,7 @@ import { Stack } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { useTRPC } from '../../lib/trpc.ts';
 import { Empty, Failed, PageTitle, SkeletonRows } from '../display/Blocks.tsx';
+import { AddHost } from './fleet/AddHost.tsx';
 import { HostCard } from './HostCard.tsx';
 
 /** Are the machines well, and is there room? */
@@ -12,7 +13,9 @@ export function HostsPage() {
   const { data, error, refetch } = useQuery({ ...trpc.host.list.queryOptions(), refetchInterval: 15_000 });
   return (
     <>
-      <PageTitle title="Hosts" />
+      <PageTitle title="Hosts">
+        <AddHost />
+      </PageTitle>
       {error && !data ? (
         <Failed error={error} retry={() => void refetch()} />
       ) : !data ? (

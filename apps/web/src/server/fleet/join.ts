@@ -117,7 +117,9 @@ export async function answerJoin(request: Request): Promise<Response> {
     return Response.json(await join(body), { headers });
   } catch (thrown) {
     const error = toOffshootError(thrown);
-    log.warn({ err: error, context: error.context }, 'a machine could not join');
+    if (error.code === 'internal')
+      log.error({ err: error, context: error.context }, 'a machine could not join');
+    else log.info({ code: error.code, why: error.publicMessage }, 'a machine could not join');
     return Response.json({ error: error.toPublic() }, { status: statuses[error.code] ?? 422, headers });
   }
 }

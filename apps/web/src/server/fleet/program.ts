@@ -48,3 +48,12 @@ export async function answerProgram(): Promise<Response> {
     return new Response(toOffshootError(thrown).publicMessage, { status: 404 });
   }
 }
+
+/** `GET /api/join/sample`: the guest that a joining machine tries KVM with; 404: this portal has none. */
+export async function answerSample(): Promise<Response> {
+  const { sampleImage } = env();
+  if (sampleImage === undefined) return new Response('This portal has no sample guest.', { status: 404 });
+  return new Response(await readFile(sampleImage), {
+    headers: { 'Content-Type': 'application/octet-stream' },
+  });
+}

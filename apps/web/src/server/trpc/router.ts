@@ -1,4 +1,5 @@
 import { certificateRouter } from './certificate.ts';
+import { fleetRouter } from './fleet.ts';
 import { guestRouter } from './guest.ts';
 import { hostRouter } from './host.ts';
 import { identityRouter } from './identity.ts';
@@ -12,6 +13,7 @@ import { templateRouter } from './template.ts';
 
 export const appRouter = router({
   certificate: certificateRouter,
+  fleet: fleetRouter,
   guest: guestRouter,
   host: hostRouter,
   identity: identityRouter,

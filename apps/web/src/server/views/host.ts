@@ -1,4 +1,6 @@
 /** Hosts as a browser and the health check see them. */
+import { version } from '../../../package.json';
+import type { Duty } from '@offshoot/clone-core/contract/joining';
 import type { HostFacts, HypervisorKind } from '@offshoot/clone-core/contract';
 
 /** A worker reports every few seconds; after this many without a word its host counts as silent. */
@@ -12,6 +14,11 @@ export interface HostView {
   kind: HypervisorKind;
   simulated: boolean;
   workerVersion: string | null;
+  /** Another version than the portal's, which it still works with. */
+  otherVersion: boolean;
+  duty: Duty;
+  /** Its worker has a credential of its own, which can be revoked; false: it signs in as the portal, or was revoked. */
+  joined: boolean;
   state: HostState;
   problem: string | null;
   facts: HostFacts | null;
@@ -25,6 +32,8 @@ interface Row {
   kind: string;
   simulated: boolean;
   workerVersion: string | null;
+  duty: string;
+  workers: { revokedAt: Date | null }[];
   facts: unknown;
   problem: string | null;
   heartbeatAt: Date | null;
@@ -45,6 +54,9 @@ export function hostView(row: Row, guests: { total: number; running: number }, n
     kind: row.kind as HypervisorKind,
     simulated: row.simulated,
     workerVersion: row.workerVersion,
+    otherVersion: row.workerVersion !== null && row.workerVersion !== version,
+    duty: row.duty as Duty,
+    joined: row.workers.some(({ revokedAt }) => revokedAt === null),
     state: hostState(row, now),
     problem: row.problem,
     facts: row.facts as HostFacts | null,
