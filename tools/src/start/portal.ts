@@ -181,6 +181,10 @@ export async function startWorker(
       OFFSHOOT_LIBVIRT_URI: host.uri,
       OFFSHOOT_STORE: host.store,
       OFFSHOOT_ACCELERATOR: host.accelerator,
+      // Other hosts take bases from this one, and give it theirs.
+      ...(config.fleet
+        ? { OFFSHOOT_PEER_ADDRESS: process.env['OFFSHOOT_PEER_ADDRESS'] ?? config.fleet.address }
+        : {}),
     },
     logFile,
     ipc: true,
