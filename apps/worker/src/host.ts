@@ -1,5 +1,4 @@
 /** Puts together how this worker reaches and drives its host. */
-import { readFile } from 'node:fs/promises';
 import type { AnyDriver } from '@offshoot/clone-core/drivers';
 import { makeDriver } from '@offshoot/clone-core/drivers';
 import { open } from '@offshoot/clone-core/identity/secrets';
@@ -7,6 +6,7 @@ import type { Shell } from '@offshoot/clone-core/shell';
 import { localShell } from '@offshoot/clone-core/shell/local';
 import type { Db } from '@offshoot/db/client';
 import type { WorkerConfig } from './config.ts';
+import { overSsh } from './over-ssh.ts';
 import type { HostPeers } from './peers.ts';
 import { fenced } from './tenure.ts';
 
@@ -20,7 +20,13 @@ export interface ServedHost {
 /** Opens the shell and the driver. Over SSH nothing is dialled before the first command. */
 export async function openHost(config: WorkerConfig, db: Db): Promise<ServedHost> {
   const shell = fenced(
-    config.OFFSHOOT_SSH === undefined ? localShell() : await overSsh(config.OFFSHOOT_SSH, config),
+    config.OFFSHOOT_SSH === undefined
+      ? localShell()
+      : await overSsh({
+          target: config.OFFSHOOT_SSH,
+          hostKey: config.OFFSHOOT_SSH_HOST_KEY ?? '',
+          keyFile: config.OFFSHOOT_SSH_KEY_FILE,
+        }),
   );
   const peers =
     config.OFFSHOOT_PEER_ADDRESS === undefined || config.OFFSHOOT_HOST_KIND === 'simulated'
@@ -42,20 +48,4 @@ export async function openHost(config: WorkerConfig, db: Db): Promise<ServedHost
     shell,
   );
   return { id: config.OFFSHOOT_HOST_ID, driver, shell, peers };
-}
-
-async function overSsh(target: string, config: WorkerConfig): Promise<Shell> {
-  const match = /^(?:([^@]+)@)?([^:]+)(?::(\d+))?$/.exec(target);
-  const [, user = 'root', host = '', port = '22'] = match ?? [];
-  // Loaded only where it is used: ssh2 costs start-up time.
-  const { sshShell } = await import('@offshoot/clone-core/shell/ssh');
-  return sshShell({
-    host,
-    port: Number(port),
-    user,
-    hostKeySha256: config.OFFSHOOT_SSH_HOST_KEY ?? '',
-    ...(config.OFFSHOOT_SSH_KEY_FILE === undefined
-      ? { agent: process.env['SSH_AUTH_SOCK'] ?? '' }
-      : { privateKey: await readFile(config.OFFSHOOT_SSH_KEY_FILE, 'utf8') }),
-  });
 }

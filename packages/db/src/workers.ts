@@ -38,6 +38,8 @@ export interface NewWorker {
   kind: HypervisorKind;
   /** sha256 of the machine's own id; null: it has none. */
   machine: string | null;
+  /** How it reaches its host; left out: it runs there. */
+  via?: { target: string; hostKey: string };
 }
 
 /** A worker that may work now. */
@@ -75,8 +77,15 @@ export async function admitWorker(db: Db, worker: NewWorker): Promise<WorkerCred
       [worker.hostId, worker.hostName, worker.kind],
     );
     await tx.query(
-      `INSERT INTO "worker" ("id", "role", "hostId", "machine", "queueHash", "joinedAt") VALUES ($1, $2, $3, $4, $5, clock_timestamp())`,
-      [credential.id, credential.role, worker.hostId, worker.machine, credential.queueHash],
+      `INSERT INTO "worker" ("id", "role", "hostId", "machine", "queueHash", "via", "joinedAt") VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp())`,
+      [
+        credential.id,
+        credential.role,
+        worker.hostId,
+        worker.machine,
+        credential.queueHash,
+        worker.via === undefined ? null : JSON.stringify(worker.via),
+      ],
     );
     await appendEvents(tx, [{ hostId: worker.hostId, data: { type: 'host' } }]);
     return credential;

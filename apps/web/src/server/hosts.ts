@@ -1,7 +1,7 @@
 import { db } from './services.ts';
 import { hostView, type HostView } from './views/host.ts';
 
-const include = { workers: { select: { revokedAt: true } } } as const;
+const include = { workers: { select: { revokedAt: true, via: true } } } as const;
 
 /** All hosts by name, with how many guests each has. */
 export async function listHosts(): Promise<HostView[]> {

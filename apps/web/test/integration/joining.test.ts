@@ -5,6 +5,8 @@ import { WORKER_PROTOCOL, type JoinRequest } from '@offshoot/clone-core/contract
 import { makeJoinKey } from '@offshoot/clone-core/joining/sealed';
 import { claim, listRunnable } from '@offshoot/db/operations';
 import { redisOptions } from '@offshoot/queue/connection';
+import { hasSshd, NO_SSHD, startSshd } from '@offshoot/clone-core/testing/sshd';
+import { execa } from 'execa';
 import { Redis } from 'ioredis';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
@@ -72,11 +74,12 @@ async function joining(
   const one = worker(portal, [...args, '--uri', LIBVIRT, ...more]);
   return { code: await one.ended, said: one.output() };
 }
-function serving(name: string): Program {
-  const one = worker(portal, ['run', '--folder', join(folderOf(name), 'etc')], {
-    OFFSHOOT_HOST_KIND: 'simulated',
-    OFFSHOOT_SIMULATED: '{"speed":{"latencyMs":1,"bootMs":100}}',
-  });
+const simulated = {
+  OFFSHOOT_HOST_KIND: 'simulated',
+  OFFSHOOT_SIMULATED: '{"speed":{"latencyMs":1,"bootMs":100}}',
+};
+function serving(name: string, env: Record<string, string> = simulated): Program {
+  const one = worker(portal, ['run', '--folder', join(folderOf(name), 'etc')], env);
   running.push(one);
   return one;
 }
@@ -157,7 +160,9 @@ it('a machine that can’t be a host says why, and its token stays good; then it
   );
   expect(stopped.said).toContain('systemctl start libvirtd');
   expect(away.said).toContain('The portal does not answer at http://127.0.0.1:9: nothing listens there.');
-  expect(readOnly.said).toContain('The folder for disks, /sys/offshoot, can’t be written to');
+  expect(readOnly.said).toMatch(
+    /The folder for disks, \/sys\/offshoot on this machine, (?:can’t be written to|is on a filesystem that is mounted read-only)/,
+  );
   expect(stranger.said).toContain('This token is for the host “rack-3”');
   expect([stopped, away, readOnly, stranger].map(({ code }) => code)).toEqual([2, 2, 2, 2]);
 
@@ -313,4 +318,44 @@ it('a worker of another protocol is refused clearly; a revoked one ends at once;
   expect((await portal.call('fleet.remove', { id: 'rack-3', forget: true })).error).toBeUndefined();
   expect(await hostNamed('rack-3')).toBeUndefined();
   expect(await db().prisma.guest.count({ where: { hostId: 'rack-3' } })).toBe(0);
+});
+
+it('a host that a worker elsewhere serves: its key is shown, pinned, and a changed one is refused', async (context) => {
+  if (!hasSshd) context.skip(NO_SSHD);
+  const sshd = await startSshd();
+  try {
+    const { user, port, hostKeySha256 } = sshd.target;
+    const target = `${user}@127.0.0.1:${port}`;
+    const { token } = await invite('rack-7');
+    const over = ['--ssh', target, '--ssh-key', join(sshd.folder, 'user'), '--accelerator', 'tcg'];
+    const shown = await joining('seven', token, over);
+    expect(shown).toMatchObject({
+      code: 2,
+      said: expect.stringContaining(`${target} shows the host key ${String(hostKeySha256)}.`),
+    });
+    const pinned = ['--host-key', String(hostKeySha256)];
+    const joined = await joining('seven', token, [...over, ...pinned]);
+    expect(joined).toMatchObject({
+      code: 0,
+      said: expect.stringContaining(`${target} is the host “rack-7”`),
+    });
+    expect(await hostNamed('rack-7')).toMatchObject({ via: { target, hostKey: hostKeySha256 } });
+
+    const program = serving('seven', {});
+    await program.ready;
+    // The machine was replaced, or somebody stands in for it.
+    await sshd.stop();
+    await execa('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(sshd.folder, 'host')], {
+      input: 'y\n',
+    });
+    await sshd.start();
+    await expect
+      .poll(async () => (await hostNamed('rack-7'))?.problem, { timeout: 30_000 })
+      .toMatch(
+        /^127\.0\.0\.1 showed the host key SHA256:.*; pinned is SHA256:.*\. Nothing was sent to it\. If the host was installed anew/,
+      );
+    expect(await program.stop()).toBe(0);
+  } finally {
+    await sshd.destroy();
+  }
 });

@@ -13,6 +13,8 @@ offshoot-worker                             serves what the environment says (DA
   --uri URI            libvirt's connection (qemu:///system)
   --address ADDRESS    at which other hosts reach this one (the one it reached the portal from)
   --accelerator KIND   kvm or tcg (found out by booting a guest)
+  --ssh [USER@]HOST[:PORT]   serve another machine from here; with --host-key SHA256:… as checked on its console,
+                       and --ssh-key FILE (the agent's key). Without --host-key it is shown and nothing else is done
   --name NAME          insist on a name: the token must be for it
   --again              forget that this machine joined before`;
 
@@ -51,6 +53,9 @@ export async function environmentFor(
       name: values.name,
       address: values.address,
       accelerator: values.accelerator,
+      ssh: values.ssh,
+      sshKey: values['ssh-key'],
+      hostKey: values['host-key'],
       again: values.again ?? false,
     },
     say,
@@ -72,6 +77,9 @@ function parsed(argv: readonly string[]) {
         address: { type: 'string' },
         accelerator: { type: 'string' },
         name: { type: 'string' },
+        ssh: { type: 'string' },
+        'ssh-key': { type: 'string' },
+        'host-key': { type: 'string' },
         again: { type: 'boolean' },
         run: { type: 'boolean' },
       },

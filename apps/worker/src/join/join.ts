@@ -1,10 +1,12 @@
 /** `join`: a token from the portal's Hosts page becomes this machine's own credential. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join as pathOf } from 'node:path';
+import { join as pathOf, resolve } from 'node:path';
 import {
+  hostKeySchema,
   joinAnswerSchema,
   joinTokenSchema,
+  sshTargetSchema,
   WORKER_PROTOCOL,
   type JoinAnswer,
   type JoinRequest,
@@ -17,6 +19,7 @@ import { localShell } from '@offshoot/clone-core/shell/local';
 import { openDatabase } from '@offshoot/db/client';
 import { openQueues } from '@offshoot/queue/jobs';
 import { z } from 'zod';
+import { overSsh } from '../over-ssh.ts';
 import { environmentOf, readJoined, writeJoined, type Joined } from './joined.ts';
 import { machineDigest, needLibvirt, needStore } from './machine.ts';
 import { askPortal, jsonOf } from './portal.ts';
@@ -34,6 +37,12 @@ export interface JoinOptions {
   address?: string | undefined;
   /** Undefined: found out by booting a guest. */
   accelerator?: 'kvm' | 'tcg' | undefined;
+  /** The host is another machine, [user@]host[:port]. */
+  ssh?: string | undefined;
+  /** Private key for it; undefined: the agent's. */
+  sshKey?: string | undefined;
+  /** Its host key, as checked on its console; undefined: it is shown, and nothing more is done. */
+  hostKey?: string | undefined;
   /** Joined before: forget that. */
   again: boolean;
   version: string;
@@ -49,11 +58,19 @@ export async function joinPortal(options: JoinOptions, say: (line: string) => vo
   const portal = portalUrl(options.portal);
   const token = tokenOf(options.token);
   await refuseTwice(options);
-  const shell = localShell();
-  await needLibvirt(shell, options.uri);
-  await needStore(options.store);
-  const accelerator = options.accelerator ?? (await provenAccelerator(shell, portal, options.store, say));
-  const { answer, localAddress } = await exchange(portal, token, options, await machineDigest(shell));
+  const ssh = options.ssh === undefined ? undefined : await pinned(options.ssh, options);
+  const shell = ssh === undefined ? localShell() : await overSsh(ssh);
+  let accelerator: 'kvm' | 'tcg';
+  let machine: string | undefined;
+  try {
+    await needLibvirt(shell, options.uri);
+    await needStore(shell, options.store);
+    accelerator = options.accelerator ?? (await acceleratorOf(shell, portal, options, say));
+    machine = await machineDigest(shell);
+  } finally {
+    await shell.close();
+  }
+  const { answer, localAddress } = await exchange(portal, token, options, machine, ssh);
   const joined: Joined = {
     ...answer,
     version: 1,
@@ -61,15 +78,59 @@ export async function joinPortal(options: JoinOptions, say: (line: string) => vo
     store: options.store,
     uri: options.uri,
     accelerator,
-    address: options.address ?? localAddress,
+    // A worker elsewhere gives and takes no bases.
+    ...(ssh === undefined ? { address: options.address ?? localAddress } : { ssh }),
   };
   await writeJoined(options.folder, joined);
   say(
-    `This machine is the host “${joined.hostName}” of ${joined.portal} now. Its credential is in ${options.folder}.`,
+    `${options.ssh ?? 'This machine'} is the host “${joined.hostName}” of ${joined.portal} now. Its credential is in ${options.folder}.`,
   );
   await needServices(joined, options.folder);
   say('PostgreSQL and Redis of the portal answer, over TLS.');
   return joined;
+}
+
+/** @throws OffshootError `host-key-mismatch` with the key that the host shows, when none or another was given. */
+async function pinned(
+  target: string,
+  { sshKey: keyFile, hostKey }: JoinOptions,
+): Promise<NonNullable<Joined['ssh']>> {
+  const parsed = sshTargetSchema.safeParse(target);
+  if (!parsed.success)
+    throw new OffshootError('invalid-input', {
+      publicMessage: 'A host over SSH is [user@]host[:port].',
+      field: 'ssh',
+    });
+  if (hostKey !== undefined && hostKeySchema.safeParse(hostKey).success)
+    return { target, hostKey, ...(keyFile === undefined ? {} : { keyFile: resolve(keyFile) }) };
+  const shell = await overSsh({ target, hostKey: hostKey ?? 'SHA256:', keyFile });
+  try {
+    await shell.run(['true']);
+  } catch (thrown) {
+    const error = toOffshootError(thrown);
+    if (error.code !== 'host-key-mismatch') throw error;
+    throw new OffshootError('host-key-mismatch', {
+      publicMessage: `${target} shows the host key ${String(error.context['seen'])}. Nothing was sent to it.`,
+      remedy: `Compare it with what “ssh-keygen -l -f /etc/ssh/ssh_host_ed25519_key.pub” (or the key of another type) says on its console. If it is the same, join again with --host-key ${String(error.context['seen'])}.`,
+      cause: error,
+    });
+  } finally {
+    await shell.close();
+  }
+  throw new OffshootError('internal', {
+    publicMessage: `${target} was let in without its host key being checked.`,
+  });
+}
+
+async function acceleratorOf(
+  shell: Shell,
+  portal: URL,
+  { ssh, store }: JoinOptions,
+  say: (line: string) => void,
+): Promise<'kvm' | 'tcg'> {
+  if (ssh === undefined) return provenAccelerator(shell, portal, store, say);
+  say('KVM is not tried over SSH: guests are emulated. If KVM works there, join with --accelerator kvm.');
+  return 'tcg';
 }
 
 function portalUrl(text: string): URL {
@@ -105,6 +166,7 @@ async function exchange(
   token: string,
   options: JoinOptions,
   machine: string | undefined,
+  ssh: Joined['ssh'],
 ): Promise<{ answer: JoinAnswer; localAddress: string }> {
   const key = makeJoinKey();
   const url = new URL('/api/join', portal);
@@ -112,6 +174,7 @@ async function exchange(
     token,
     ...(options.name === undefined ? {} : { name: options.name }),
     ...(machine === undefined ? {} : { machine }),
+    ...(ssh === undefined ? {} : { ssh: { target: ssh.target, hostKey: ssh.hostKey } }),
     now: new Date().toISOString(),
     version: options.version,
     protocol: WORKER_PROTOCOL,

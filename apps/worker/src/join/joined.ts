@@ -1,7 +1,7 @@
 /** What a machine keeps of having joined: one file for its owner's eyes only, and the authority that it trusts beside it. */
 import { chmod, mkdir, open, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { joinAnswerSchema } from '@offshoot/clone-core/contract/joining';
+import { hostKeySchema, joinAnswerSchema, sshTargetSchema } from '@offshoot/clone-core/contract/joining';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import { z } from 'zod';
 
@@ -15,6 +15,10 @@ const joinedSchema = joinAnswerSchema.extend({
   store: z.string().startsWith('/'),
   uri: z.string(),
   accelerator: z.enum(['kvm', 'tcg']),
+  /** The host is another machine, reached over SSH. */
+  ssh: z
+    .object({ target: sshTargetSchema, hostKey: hostKeySchema, keyFile: z.string().optional() })
+    .optional(),
   /** At which other hosts reach this one. */
   address: z.string().optional(),
 });
@@ -85,6 +89,13 @@ export function environmentOf(joined: Joined, folder: string): Record<string, st
     OFFSHOOT_LIBVIRT_URI: joined.uri,
     OFFSHOOT_ACCELERATOR: joined.accelerator,
     ...(joined.address === undefined ? {} : { OFFSHOOT_PEER_ADDRESS: joined.address }),
+    ...(joined.ssh === undefined
+      ? {}
+      : {
+          OFFSHOOT_SSH: joined.ssh.target,
+          OFFSHOOT_SSH_HOST_KEY: joined.ssh.hostKey,
+          ...(joined.ssh.keyFile === undefined ? {} : { OFFSHOOT_SSH_KEY_FILE: joined.ssh.keyFile }),
+        }),
     ...(joined.seal === undefined ? {} : { OFFSHOOT_SEAL_SECRET: joined.seal }),
   };
 }

@@ -17,6 +17,15 @@ export const joinTokenSchema = z
   .string()
   .regex(/^[\w-]{43}\.[\w-]{43}$/, 'A token is 87 characters long: copy the whole of it.');
 
+export const sshTargetSchema = z
+  .string()
+  .max(300)
+  .regex(/^(?:[a-z_][a-z0-9_-]*@)?[A-Za-z0-9.-]+(?::\d{1,5})?$/, 'A host over SSH is [user@]host[:port].');
+/** As `ssh-keygen -l` prints it. */
+export const hostKeySchema = z
+  .string()
+  .regex(/^SHA256:[A-Za-z0-9+/]{43}$/, 'A host key is SHA256: and 43 characters.');
+
 export const joinRequestSchema = z.strictObject({
   token: joinTokenSchema,
   /** Set when the machine insists on a name: refused when the token is for another. */
@@ -30,6 +39,8 @@ export const joinRequestSchema = z.strictObject({
   now: z.iso.datetime(),
   version: z.string().max(40),
   protocol: z.int().min(1).max(1_000_000),
+  /** The worker is elsewhere and serves the machine over SSH: as whom and where, and the key that was pinned. */
+  ssh: z.strictObject({ target: sshTargetSchema, hostKey: hostKeySchema }).optional(),
   /** X25519, SPKI in base64: what the answer is sealed to. */
   publicKey: z.string().max(200),
 });

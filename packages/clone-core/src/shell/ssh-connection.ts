@@ -183,6 +183,7 @@ export class SshConnection {
         remedy:
           'If the host was installed anew, check its key on its console (ssh-keygen -l) and pin that; if not, someone may be in between.',
         retryable: false,
+        context: { seen, pinned },
         cause: error,
       });
     }

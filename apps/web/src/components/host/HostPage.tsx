@@ -10,7 +10,7 @@ import { Empty, Facts, Failed, PageTitle, Problem, Section, SkeletonRows } from 
 import { HostStateLabel } from '../display/State.tsx';
 import { Ago, Copyable, Simulated } from '../display/Text.tsx';
 import { OperationList } from '../operation/OperationList.tsx';
-import { DutyNote, workerVersionWords } from './fleet/DutyNote.tsx';
+import { DutyNote, Reached, workerVersionWords } from './fleet/DutyNote.tsx';
 import { HostActions } from './fleet/HostActions.tsx';
 import { acceleratorWords, memoryFill, storeFill } from './HostFacts.tsx';
 
@@ -123,6 +123,7 @@ function Machine({ host }: { host: HostView }) {
           </Link>,
         ],
         ['Worker', workerVersionWords(host)],
+        ...(host.via === null ? [] : [['Reached', <Reached key="r" via={host.via} />] as const]),
         ['Heard from', <Ago key="s" at={host.lastSeenAt} />],
       ]}
     />

@@ -44,6 +44,7 @@ export async function join(body: unknown): Promise<SealedAnswer> {
       hostName: holder.name,
       kind: 'libvirt',
       machine: asked.machine ?? null,
+      ...(asked.ssh === undefined ? {} : { via: asked.ssh }),
     });
     await access().admit([credential]);
   } catch (error) {

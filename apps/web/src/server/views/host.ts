@@ -19,6 +19,8 @@ export interface HostView {
   duty: Duty;
   /** Its worker has a credential of its own, which can be revoked; false: it signs in as the portal, or was revoked. */
   joined: boolean;
+  /** Its worker is elsewhere: how it reaches the host, and the key that was pinned at joining. */
+  via: { target: string; hostKey: string } | null;
   state: HostState;
   problem: string | null;
   facts: HostFacts | null;
@@ -33,7 +35,7 @@ interface Row {
   simulated: boolean;
   workerVersion: string | null;
   duty: string;
-  workers: { revokedAt: Date | null }[];
+  workers: { revokedAt: Date | null; via: unknown }[];
   facts: unknown;
   problem: string | null;
   heartbeatAt: Date | null;
@@ -56,6 +58,7 @@ export function hostView(row: Row, guests: { total: number; running: number }, n
     workerVersion: row.workerVersion,
     otherVersion: row.workerVersion !== null && row.workerVersion !== version,
     duty: row.duty as Duty,
+    via: (row.workers.find(({ revokedAt }) => revokedAt === null)?.via ?? null) as HostView['via'],
     joined: row.workers.some(({ revokedAt }) => revokedAt === null),
     state: hostState(row, now),
     problem: row.problem,

@@ -13,6 +13,19 @@ export function DutyNote({ host }: { host: Pick<HostView, 'duty'> }) {
   );
 }
 
+/** A host that a worker elsewhere serves. */
+export function Reached({ via }: { via: NonNullable<HostView['via']> }) {
+  return (
+    <>
+      over SSH, {via.target}
+      <br />
+      <Text span size="xs" c="dimmed">
+        pinned host key <span className="mono">{via.hostKey}</span>
+      </Text>
+    </>
+  );
+}
+
 /** "0.1.0", and what is to know about it. */
 export function workerVersionWords(host: Pick<HostView, 'workerVersion' | 'otherVersion'>): string {
   if (host.workerVersion === null) return 'unknown version';
