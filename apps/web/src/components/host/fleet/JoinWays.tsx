@@ -95,7 +95,7 @@ function Arrival({ hostId, name }: { hostId: string; name: string }) {
   const host = hosts.data?.find(({ id }) => id === hostId);
   const here = host?.joined === true && host.state !== 'silent';
   return (
-    <Box className="panel" px="sm" py="xs" role="status">
+    <Box component="output" display="block" className="panel" px="sm" py="xs">
       {here ? (
         <Group gap="sm">
           <HostStateLabel state={host.state} />
