@@ -55,7 +55,7 @@ async function linked(
 it('stopped: cut after any step it is undone to exactly before; done, it holds the same and stands on nothing', async () => {
   const { plan, guest, disk, request } = await linked('stopped');
   await command('qemu-io', '-c', 'write -q -P 5 1M 1M', disk);
-  const [content, inode] = [await contentOf(lab, disk), (await stat(disk)).ino];
+  const inode = (await stat(disk)).ino;
   const definition = await virsh('dumpxml', '--inactive', guest.name);
   const promotion = await planOf(lab.driver(), request);
   expect(promotion.steps.map((step) => step.kind)).toEqual(['copy-disk', 'swap-files', 'discard-kept']);
@@ -71,13 +71,26 @@ it('stopped: cut after any step it is undone to exactly before; done, it holds t
     });
     expect({ inode: (await stat(disk)).ino, depth: await depthOf(disk) }).toEqual({ inode, depth: 2 });
   }
+  // Started, used and stopped by another hand when the copy was done: that is not lost.
+  const late = new MemoryJournal();
+  await performUntil(lab.driver(), promotion, { step: 0, moment: 'after' }, workerStopped(), late);
+  await command('qemu-io', '-c', 'write -q -P 6 3M 64k', disk);
+  const kept = await contentOf(lab, disk);
+  expect(await perform(lab.driver(), promotion, late, undefined, late.startingPoint())).toMatchObject({
+    state: 'failed',
+    error: { code: 'source-changed' },
+    undo: { leftBehind: [] },
+  });
+  expect(await contentOf(lab, disk)).toBe(kept);
+  const last = await planOf(lab.driver(), request, 'last');
+
   const journal = new MemoryJournal();
-  await performUntil(lab.driver(), promotion, { step: 1, moment: 'after' }, workerStopped(), journal);
-  expect(await perform(lab.driver(), promotion, journal, undefined, journal.startingPoint())).toMatchObject({
+  await performUntil(lab.driver(), last, { step: 1, moment: 'after' }, workerStopped(), journal);
+  expect(await perform(lab.driver(), last, journal, undefined, journal.startingPoint())).toMatchObject({
     state: 'finished',
   });
   expect(await depthOf(disk)).toBe(1);
-  expect(await contentOf(lab, disk)).toBe(content);
+  expect(await contentOf(lab, disk)).toBe(kept);
   expect(await virsh('dumpxml', '--inactive', guest.name)).toBe(definition);
   expect((await planOf(lab.driver(), request)).steps).toEqual([]); // asked again: nothing to do
   await destroyClone({ driver: () => lab.driver() }, plan);

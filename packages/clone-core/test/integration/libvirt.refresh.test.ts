@@ -399,7 +399,13 @@ describe('of a stopped source', () => {
     const source = await makeSource('plain', false);
     const clone = await cloned(source, 'of-plain', false);
     expect(clone.generations).toBeUndefined();
+    // Its new disks would stand on what it writes.
+    const cut = await planOf(lab.driver(), refreshOf(clone, { ownChanges: 'discard' }), 'cut');
+    const journal = new MemoryJournal();
+    await performUntil(lab.driver(), cut, { step: 1, moment: 'after' }, workerStopped(), journal);
     await offline(clone.guest, 'write -q -P 0x22 4M 64k');
+    const outcome = await perform(lab.driver(), cut, journal, undefined, journal.startingPoint());
+    expect(outcome).toMatchObject({ state: 'failed', error: { code: 'busy' }, undo: { leftBehind: [] } });
     const mine = await contentNow(clone);
     expect(await failure(planOf(lab.driver(), refreshOf(clone)))).toMatchObject({ code: 'would-lose' });
     await offline(source, 'write -q -P 0x33 12M 64k');

@@ -71,7 +71,12 @@ export async function inspectClone(
   const active = Object.fromEntries(
     disks.map(({ target, path, format }, index) => [
       target,
-      { path, format, virtualBytes: files[index]?.[0]?.virtualBytes ?? 0 },
+      {
+        path,
+        format,
+        virtualBytes: files[index]?.[0]?.virtualBytes ?? 0,
+        ...(files[index]?.[0] ? { modifiedMs: files[index][0].modifiedMs } : {}),
+      },
     ]),
   );
   const [known, own] = await Promise.all([

@@ -77,7 +77,10 @@ function copied(
 ): Pick<Draft, 'steps' | 'creates'> {
   if (linked.length === 0) return { steps: [], creates: [] };
   const mark = ids.uuid().slice(0, 8);
-  const swaps = linked.map(({ own }): Swap => swapOf(own.path, own.inode, mark, true));
+  const swaps = linked.map(({ own, chain }): Swap => ({
+    ...swapOf(own.path, own.inode, mark, true),
+    ...(chain[0] ? { modifiedMs: chain[0].modifiedMs } : {}),
+  }));
   const copies = linked.map((disk): DraftStep => ({
     kind: 'copy-disk',
     title: `Copy disk ${disk.target} whole`,

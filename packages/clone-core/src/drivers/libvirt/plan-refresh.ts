@@ -313,6 +313,9 @@ function stepsOf(parts: Parts): DraftStep[] {
     xml,
     before: clone.definition,
     scratch: `${facts.store}/.define-${guest.uuid}.xml`,
+    expects: Object.values(clone.active).flatMap(({ path, modifiedMs }) =>
+      modifiedMs === undefined ? [] : [{ path, modifiedMs }],
+    ),
   });
   return steps;
 }

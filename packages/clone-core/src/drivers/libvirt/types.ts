@@ -134,7 +134,7 @@ export interface CloneFacts {
   state: DomainState;
   definition: string;
   /** By target: the file its definition names, and its size as the guest sees it. */
-  active: Record<string, { path: string; format: string; virtualBytes: number }>;
+  active: Record<string, { path: string; format: string; virtualBytes: number; modifiedMs?: number }>;
   /** Names of its snapshots: they would be lost with the file they are in. */
   snapshots: string[];
   /** Of the generations that can be put back: files of each disk, the own one first, as the files themselves say. */
@@ -243,6 +243,8 @@ export interface RedefineStep extends Step {
   xml: string;
   before: string;
   scratch: string;
+  /** What it has now, when that was looked at: new disks may stand on it, and what it writes meanwhile was not asked about. */
+  expects?: { path: string; modifiedMs: number }[];
 }
 /** Gives a stopped guest's own files another file to stand on, which shows the same. */
 export interface StandOnStep extends Step {
@@ -456,6 +458,8 @@ export interface Swap {
   kept: string;
   /** Of the old one. */
   inode: number;
+  /** When the old one was last written to: with what came since it stays. Left out: it goes whatever it holds. */
+  modifiedMs?: number;
 }
 export interface SwapFilesStep extends Step {
   kind: 'swap-files';

@@ -279,6 +279,7 @@ export function redefineStep(virsh: Virsh, definitions: Definitions): StepHandle
       yield { note: 'handing the definition to libvirt' };
       const state = await virsh.state(step.guest.uuid, signal);
       if (state === 'stopped') {
+        await refuseWritten(virsh.shell, step);
         await virsh.define(step.xml, step.scratch, signal);
         definitions.learned(step.guest, step.xml);
         return;
@@ -304,6 +305,19 @@ export function redefineStep(virsh: Virsh, definitions: Definitions): StepHandle
       return `${step.guest.name} has the disks it had before`;
     },
   };
+}
+
+/** It ran meanwhile: its new disks may not fit what it has now, and what it wrote was not asked about. */
+async function refuseWritten(shell: Shell, { guest, expects = [] }: RedefineStep): Promise<void> {
+  for (const { path, modifiedMs } of expects) {
+    if ((await shell.stat(path))?.modifiedMs === modifiedMs) continue;
+    throw new OffshootError('busy', {
+      publicMessage: `${guest.name} was started by another hand and has written meanwhile, so it was left as it is.`,
+      remedy: 'Try again.',
+      retryable: true,
+      context: { path },
+    });
+  }
 }
 
 /** Its new disks must not go while a guest writes to them. */

@@ -14,6 +14,7 @@ export function swapFilesStep(shell: Shell, virsh: Virsh): StepHandler<SwapFiles
     async *run(step, { signal }) {
       yield { note: 'putting them in place' };
       await needStopped(virsh, step.guest, signal);
+      for (const swap of step.swaps) await refuseWritten(shell, step.guest, swap);
       for (const swap of step.swaps) await keep(shell, step.guest, swap, signal);
       for (const swap of step.swaps) await replace(shell, swap);
       await needStopped(virsh, step.guest, signal);
@@ -54,6 +55,19 @@ async function needStopped(virsh: Virsh, guest: GuestRef, signal: AbortSignal): 
     publicMessage: `${guest.name} was started by another hand while its disks were exchanged.`,
     remedy: 'Stop it, then try again.',
     retryable: true,
+  });
+}
+
+/** What takes its place does not have what the guest wrote since. */
+async function refuseWritten(shell: Shell, guest: GuestRef, swap: Swap): Promise<void> {
+  if (swap.modifiedMs === undefined) return;
+  const old = (await shell.stat(swap.kept)) ?? (await shell.stat(swap.live));
+  if (old?.modifiedMs === swap.modifiedMs) return;
+  throw new OffshootError('source-changed', {
+    publicMessage: `${guest.name} was started by another hand and has written to ${nameOf(swap.live)} meanwhile, so that was left as it is.`,
+    remedy: 'Try again.',
+    retryable: true,
+    context: { ...swap, found: old?.modifiedMs },
   });
 }
 
