@@ -8,6 +8,7 @@ import { generateInstallationKey } from '@offshoot/clone-core/identity/certifica
 import { join } from 'node:path';
 import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
 import { seedIdentities, type SeededIdentities } from './support/identities.ts';
+import { seedFleet } from './support/fleet.ts';
 import { startStack } from './support/stack.ts';
 
 /** Pages to look at, as a pattern of their names. */
@@ -133,6 +134,7 @@ async function seed(storage: State): Promise<Record<string, string>> {
   await ended(page, compared.operationIds[0] ?? '');
   const full = await clone('full', ['db-1', 'db-2', 'db-3']);
   const fresh = (await call(page, 'guest.list', { search: 'web-1' })) as typeof guests;
+  await seedFleet(stack.env['DATABASE_URL'] ?? '', Number(process.env['LOOK_HOSTS'] ?? 9));
   identities = await seedIdentities(stack.env['DATABASE_URL'] ?? '', key.privateKey);
   await context.close();
   return {
@@ -160,7 +162,12 @@ async function seed(storage: State): Promise<Record<string, string>> {
     'operation-finished': `/operations/${done.operationIds[0] ?? ''}`,
     batch: `/operations/batch/${full.batchId}`,
     hosts: '/hosts',
+    'hosts-map': '/hosts',
     host: '/hosts/sim-1',
+    'host-rack': '/hosts/rack-02',
+    'host-bring': '/hosts/rack-02',
+    'template-bring': `/templates/${template?.id ?? ''}`,
+    'guest-foreign': `/guests/${guest.id}`,
     account: '/account',
     'not-found': '/nothing',
   };
@@ -197,6 +204,20 @@ async function act(page: Page, name: string): Promise<void> {
       .first()
       .waitFor();
   }
+  if (name.startsWith('hosts-map')) {
+    await page.getByText('Map', { exact: true }).click();
+    await page.waitForTimeout(700);
+  }
+  if (name.startsWith('host-bring')) {
+    await page.getByRole('button', { name: 'Bring a template here' }).click();
+    await page.getByRole('dialog').getByLabel('Template').click();
+    await page.getByRole('option').first().click();
+    await page.waitForTimeout(600);
+  }
+  if (name.startsWith('template-bring')) {
+    await page.getByRole('button', { name: /^Bring version/ }).click();
+    await page.waitForTimeout(600);
+  }
   if (!name.startsWith('clone-identity')) return;
   await page.getByLabel('How many').fill('4');
   await page.getByRole('region', { name: 'Identity' }).getByRole('button').first().click();
@@ -229,7 +250,7 @@ async function look(context: BrowserContext, name: string, path: string): Promis
   if (sideways > 0) problems.push(`${name}: scrolls ${sideways} px sideways`);
   await page.screenshot({
     path: join(folder, `${name}.png`),
-    fullPage: /identity|guest|template/.test(name),
+    fullPage: /identity|guest|template|host/.test(name) && !/bring|map/.test(name),
   });
   await page.close();
 }

@@ -8,6 +8,7 @@ import {
   noteShared,
   type Attestable,
 } from '@offshoot/db/identity';
+import { isDue } from '@offshoot/db/inventory';
 import type { Logger } from 'pino';
 import type { ServedHost } from './host.ts';
 import { every } from './upkeep.ts';
@@ -41,7 +42,8 @@ export function keepAttesting(
   const turns = new Map<string, Turn>();
   const look = async (): Promise<void> => {
     if (!onDuty()) return;
-    await noteShared(db);
+    // It is about the guests of all hosts: one worker's work, not everyone's.
+    if (await isDue(db, 'shared-identity', LOOK_MS / 1000)) await noteShared(db);
     if (host.driver.attest === undefined) return;
     const running = await attestable(db, host.id);
     const ids = new Set(running.map((guest) => guest.id));

@@ -2,7 +2,7 @@
 import { lanes, type Lane } from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import { openDatabase, type Db } from '@offshoot/db/client';
-import { registerHost, reportHost } from '@offshoot/db/inventory';
+import { isDue, registerHost, reportHost, thinSamples } from '@offshoot/db/inventory';
 import { collectUnusedBases, giveBack, healCopies } from '@offshoot/db/operations';
 import { registerPeer } from '@offshoot/db/peers';
 import type { JobRef } from '@offshoot/db/types';
@@ -26,6 +26,8 @@ const HEARTBEAT_MS = 2000;
 const RECONCILE_MS = 2000;
 /** Bases are collected when their last child goes; this finds what that missed, milliseconds. */
 const COLLECT_MS = 60_000;
+/** How often one of all workers folds old samples of hosts together, seconds. */
+const THIN_SECONDS = 300;
 const PREVIEWS_AT_ONCE = 4;
 /** How long a stop waits for running steps to let go, and then for connections to close, milliseconds. */
 const STOP_PATIENCE_MS = 5000;
@@ -107,7 +109,9 @@ export async function runWorker(
       COLLECT_MS,
       'collecting bases',
       async () => {
-        if (duty.held) await ring(await collectUnusedBases(db, host.id));
+        if (!duty.held) return;
+        await ring(await collectUnusedBases(db, host.id));
+        if (await isDue(db, 'samples', THIN_SECONDS)) await thinSamples(db);
       },
       stopping.signal,
       log,

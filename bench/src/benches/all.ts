@@ -2,6 +2,7 @@ import type { Bench } from '../result.ts';
 import { differential, differentialNoBitmap } from './differential.ts';
 import { distribute3, distributeDelta } from './distribute.ts';
 import { eventLatency } from './event-latency.ts';
+import { fleet500 } from './fleet-500.ts';
 import { fullClone } from './full-clone.ts';
 import { fullCloneReflink } from './full-clone-reflink.ts';
 import { identityOffline } from './identity-offline.ts';
@@ -27,4 +28,5 @@ export const benches: readonly Bench[] = [
   identityOffline,
   eventLatency,
   subscribers1000,
+  fleet500,
 ];

@@ -6,19 +6,25 @@ import type { Db } from './client.ts';
 import { storable } from './storable.ts';
 import { newId, type Tx } from './transaction.ts';
 
+const versionsWithBase = {
+  orderBy: { number: 'desc' },
+  include: {
+    base: {
+      // A base's definition is the hypervisor's XML: large, and nobody's who looks at a list.
+      omit: { definition: true },
+      include: { host: { select: { name: true } }, _count: { select: { children: true } } },
+    },
+  },
+} as const;
+
 /** Templates by name, each with its versions (newest first), their base and how many children stand on it. */
 export function listTemplates(db: Db) {
-  return db.prisma.template.findMany({
-    orderBy: { name: 'asc' },
-    include: {
-      versions: {
-        orderBy: { number: 'desc' },
-        include: {
-          base: { include: { host: { select: { name: true } }, _count: { select: { children: true } } } },
-        },
-      },
-    },
-  });
+  return db.prisma.template.findMany({ orderBy: { name: 'asc' }, include: { versions: versionsWithBase } });
+}
+
+/** One template as in the list; null when there is none. */
+export function templateById(db: Db, id: string) {
+  return db.prisma.template.findUnique({ where: { id }, include: { versions: versionsWithBase } });
 }
 
 /** One version with its template and base; null when there is none. */

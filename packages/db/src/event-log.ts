@@ -1,8 +1,9 @@
 /** The event log's statements. Internal to this package; others import events.ts. */
 import type { HostEventData, OperationEventData, StreamEvent } from '@offshoot/clone-core/contract';
+import pg from 'pg';
 import type { Db } from './client.ts';
 import { storable } from './storable.ts';
-import type { Tx } from './transaction.ts';
+import { lastly, type Tx } from './transaction.ts';
 
 export interface EventFilter {
   operationId?: string;
@@ -32,14 +33,17 @@ interface EventRecord {
   batchId: string | null;
 }
 
-/** Appends events, in order. Must be the transaction's last statement: it takes the log's lock until the commit. */
+/**
+ * Appends events, in order, when the transaction ends: the log's lock, which every writer of the fleet waits for, is taken in
+ * the same breath as the commit. What the transaction does after this call comes before them.
+ */
 export async function appendEvents(tx: Tx, events: readonly NewEvent[]): Promise<void> {
   if (events.length === 0) return;
-  await tx.query(
+  await lastly(
+    tx,
     `INSERT INTO "event" ("at", "operationId", "hostId", "guestId", "data")
      SELECT clock_timestamp(), (e.value ->> 'operationId')::uuid, e.value ->> 'hostId', (e.value ->> 'guestId')::uuid, e.value -> 'data'
-     FROM jsonb_array_elements($1::jsonb) WITH ORDINALITY e ORDER BY e.ordinality`,
-    [storable(events)],
+     FROM jsonb_array_elements(${pg.escapeLiteral(storable(events))}::jsonb) WITH ORDINALITY e ORDER BY e.ordinality`,
   );
 }
 

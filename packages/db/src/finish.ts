@@ -20,6 +20,7 @@ import { endFollowers, releaseGuests, wakeFollowers, type EndedRow } from './end
 import { appendEvents, type NewEvent } from './events.ts';
 import { makeGuestOperation } from './guest-requests.ts';
 import { withConsistencyOfBase } from './inherited.ts';
+import { forgetDisks } from './recorded.ts';
 import { storable } from './storable.ts';
 import { persistently, transaction, type Patience, type Tx } from './transaction.ts';
 import { quarantine, shareWhatIsKnown } from './transfer.ts';
@@ -65,6 +66,7 @@ async function record(tx: Tx, held: Claim, reported: Outcome): Promise<JobRef[]>
     outcome.state === 'finished'
       ? await applyFinished(tx, held, row, outcome.result)
       : await applyUndone(tx, row, outcome.state, error);
+  await forgetDisks(tx, row.kind, row.guestId);
   const collected = mayFreeBase(row, outcome) ? await collectBases(tx, row.hostId) : { jobs: [], events: [] };
   const healing = await quarantineFound(tx, held, row, result);
   await appendEvents(tx, [

@@ -4,9 +4,12 @@ import type { ObservedGuest } from '@offshoot/clone-core/driver';
 import { inventoryEvent } from './ask.ts';
 import type { Db } from './client.ts';
 import { appendEvents } from './events.ts';
+import { noteDefinitions } from './recorded.ts';
 import { newId, persistently, transaction, type Tx } from './transaction.ts';
 
 export { holdHost, type HostLockCallbacks } from './host-lock.ts';
+export { isDue, thinSamples } from './chores.ts';
+export { acceptDefinition, adoptGuest, type RecordedDefinition } from './recorded.ts';
 
 export interface HostRegistration {
   id: string;
@@ -107,6 +110,8 @@ interface KnownGuest {
   address: string | null;
   disks: unknown;
   snapshots: GuestSnapshot[] | null;
+  /** Its definition was not noted yet. */
+  unnoted: boolean;
 }
 
 /** A change of used space smaller than this is stored, but wakes no browser. Bytes. */
@@ -130,7 +135,8 @@ export function syncGuests(
       await tx.query('SELECT pg_advisory_xact_lock(7067463, hashtext($1))', [hostId]);
       const recent = await recentlyTouched(tx, hostId, options.since);
       const { rows: known } = await tx.query<KnownGuest>(
-        `SELECT "id", "name", "uuid", "state", "vcpus", "memoryBytes", "usedBytes", "macs", "address", "disks", "snapshots" FROM "guest" WHERE "hostId" = $1 ORDER BY "id"`,
+        `SELECT "id", "name", "uuid", "state", "vcpus", "memoryBytes", "usedBytes", "macs", "address", "disks", "snapshots",
+           "managed" AND ("recorded" IS NULL OR NOT "recorded" ? 'disks') AS unnoted FROM "guest" WHERE "hostId" = $1 ORDER BY "id"`,
         [hostId],
       );
       const left = known.filter(
@@ -153,6 +159,12 @@ export function syncGuests(
           [missing],
         );
       }
+      const unnoted = new Set(known.flatMap((row) => (row.unnoted && row.uuid !== null ? [row.uuid] : [])));
+      await noteDefinitions(
+        tx,
+        hostId,
+        seen.flatMap(({ uuid }) => (unnoted.has(uuid) ? [uuid] : [])),
+      );
       const told = [...changedIds.filter((id) => news.has(id)), ...addedIds, ...missing];
       if (told.length > 0) await appendEvents(tx, [inventoryEvent(hostId, told)]);
     }),
@@ -240,14 +252,18 @@ function differs(row: KnownGuest, guest: ObservedGuest): 'none' | 'quiet' | 'new
     Number(row.memoryBytes) !== guest.memoryBytes ||
     (row.address ?? undefined) !== guest.address ||
     JSON.stringify(row.macs ?? []) !== JSON.stringify(guest.macs) ||
+    filesOf(row.disks) !== filesOf(guest.disks) ||
     Math.abs(Number(row.usedBytes ?? 0) - used) >= SPACE_NEWS_BYTES;
   if (news) return 'news';
-  const sameDisks =
-    Number(row.usedBytes ?? 0) === used &&
-    Array.isArray(row.disks) &&
-    row.disks.length === guest.disks.length;
-  return sameDisks ? 'none' : 'quiet';
+  return Number(row.usedBytes ?? 0) === used ? 'none' : 'quiet';
 }
+
+/** Which files are its disks. */
+const filesOf = (disks: unknown): string =>
+  (Array.isArray(disks) ? (disks as ObservedGuest['disks']) : [])
+    .map(({ target, path }) => `${target} ${path}`)
+    .toSorted()
+    .join('\n');
 
 /** In whatever order: PostgreSQL keeps the keys of its JSON in one of its own. */
 const sameSnapshots = (one: readonly GuestSnapshot[], other: readonly GuestSnapshot[]): boolean => {

@@ -3,7 +3,7 @@ import type { SharedIdentity } from '@offshoot/clone-core/contract/identity';
 import type { Db } from './client.ts';
 
 /** Values that more than one guest has. Who has which value, the view `identity_value` tells. */
-const SHARED = `SELECT "field", "value" FROM "identity_value" GROUP BY "field", "value" HAVING count(DISTINCT "guestId") > 1`;
+const SHARED = `SELECT "field", "value" FROM "guest_identity" GROUP BY "field", "value" HAVING count(*) > 1`;
 
 type Row = Omit<SharedIdentity, 'since'> & { since: Date };
 

@@ -7,14 +7,30 @@ import type { Db } from './client.ts';
 
 export type Tx = pg.PoolClient;
 
+/** Statements that a transaction ends with, by its connection. */
+const endings = new WeakMap<Tx, string[]>();
+
+/**
+ * Has a statement without parameters sent together with the COMMIT: what it locks is held for no round trip of this process.
+ * Resolves at once; it fails as the commit fails.
+ */
+export async function lastly(tx: Tx, statement: string): Promise<void> {
+  const ending = endings.get(tx);
+  // Somebody else's transaction: its end is not ours to write.
+  if (ending) ending.push(statement);
+  else await tx.query(statement);
+}
+
 /** Runs `work` in one transaction; rolls back when it throws. A connection that broke is thrown away. */
 export async function transaction<T>(db: Db, work: (tx: Tx) => Promise<T>): Promise<T> {
   const tx = await db.pool.connect();
   let broken: Error | undefined;
+  const ending: string[] = [];
   try {
     await tx.query('BEGIN');
+    endings.set(tx, ending);
     const value = await work(tx);
-    await tx.query('COMMIT');
+    await tx.query([...ending, 'COMMIT'].join(';\n'));
     return value;
   } catch (error) {
     try {
@@ -24,6 +40,7 @@ export async function transaction<T>(db: Db, work: (tx: Tx) => Promise<T>): Prom
     }
     throw error;
   } finally {
+    endings.delete(tx);
     tx.release(broken);
   }
 }

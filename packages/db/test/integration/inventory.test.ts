@@ -1,9 +1,18 @@
 import { randomUUID } from 'node:crypto';
-import { cloneRequestSchema } from '@offshoot/clone-core/contract';
+import { cloneRequestSchema, type HostFacts } from '@offshoot/clone-core/contract';
 import type { ObservedGuest } from '@offshoot/clone-core/driver';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { eventsAfter, latestEventId } from '../../src/events.ts';
-import { holdHost, reportHost, syncGuests } from '../../src/inventory.ts';
+import {
+  acceptDefinition,
+  adoptGuest,
+  holdHost,
+  isDue,
+  registerHost,
+  reportHost,
+  syncGuests,
+  thinSamples,
+} from '../../src/inventory.ts';
 import { claim, finish, requestClone, savePlan } from '../../src/operations.ts';
 import { somePlan, someTemplate, testDatabase, type TestDb } from '../support/fixtures.ts';
 
@@ -103,4 +112,99 @@ it('one worker holds a host; the next one gets it when the first lets go', async
   await expect.poll(() => said, { timeout: 5000 }).toEqual(['1 held', '2 waits', '2 held']);
   two.abort();
   await second;
+});
+
+it('a guest that others made is adopted on request; what they change afterwards is seen and left alone', async () => {
+  const { db } = test;
+  const disk = (path: string) => ({ target: 'vda', path, format: 'qcow2', virtualBytes: 10, usedBytes: 5 });
+  const foreign = seen('foreign', { disks: [disk('/srv/foreign.qcow2')] });
+  const twin = seen('twin', { disks: [disk('/srv/foreign.qcow2')] });
+  await registerHost(db, {
+    id: 'h2',
+    name: 'Host 2',
+    kind: 'simulated',
+    simulated: true,
+    workerVersion: 'test',
+  });
+  const sync = (...list: ObservedGuest[]) => syncGuests(db, 'h2', list);
+  const row = async () =>
+    db.prisma.guest.findFirstOrThrow({ where: { name: { in: ['foreign', 'renamed'] } } });
+  await sync(foreign, twin);
+  const { id: guestId } = await row();
+  const asked = { userId: null, guestId };
+  // Its disk is another's too: it can't go with this one.
+  await expect(adoptGuest(db, { ...asked, withDisks: true })).rejects.toMatchObject({ code: 'in-use' });
+  expect(await row()).toMatchObject({ managed: false, recorded: null });
+  await sync(foreign);
+  const from = await latestEventId(db);
+  await adoptGuest(db, { ...asked, withDisks: true });
+  await expect(adoptGuest(db, { ...asked, withDisks: true })).rejects.toMatchObject({
+    code: 'invalid-input',
+  });
+  expect(await news(from)).toEqual(['inventory']);
+  const noted = { name: 'foreign', vcpus: 1, disks: [{ target: 'vda', path: '/srv/foreign.qcow2' }] };
+  expect(await row()).toMatchObject({
+    managed: true,
+    ownedFiles: ['/srv/foreign.qcow2'],
+    recorded: noted,
+  });
+  await sync({ ...foreign, name: 'renamed', vcpus: 4, disks: [disk('/srv/other.qcow2')] });
+  await sync({ ...foreign, name: 'renamed', vcpus: 4, disks: [disk('/srv/other.qcow2')] });
+  expect(await row()).toMatchObject({ name: 'renamed', vcpus: 4, recorded: noted });
+  await acceptDefinition(db, { guestId });
+  expect(await row()).toMatchObject({
+    recorded: { name: 'renamed', vcpus: 4, disks: [{ path: '/srv/other.qcow2' }] },
+  });
+  // An operation of Offshoot's own replaced the disks: only those are noted anew.
+  await db.pool.query(`UPDATE "guest" SET "recorded" = "recorded" - 'disks' WHERE "id" = $1`, [guestId]);
+  await sync({ ...foreign, name: 'renamed', vcpus: 2, disks: [disk('/srv/new.qcow2')] });
+  expect(await row()).toMatchObject({
+    vcpus: 2,
+    recorded: { vcpus: 4, disks: [{ path: '/srv/new.qcow2' }] },
+  });
+});
+
+it('a host’s heartbeats become samples, of each span the worst; old ones are folded together, and one of all callers does it', async () => {
+  const { db } = test;
+  const facts = (load1: number, free: number): HostFacts => ({
+    hypervisor: 'x',
+    accelerator: { name: 'simulated', provenAt: '', detail: '' },
+    cpus: 4,
+    load1,
+    memoryBytes: 100,
+    memoryFreeBytes: free,
+    store: { path: '/', filesystem: 'x', reflink: false, totalBytes: 100, freeBytes: free },
+    networks: [],
+  });
+  await db.pool.query(`INSERT INTO "host" ("id", "name", "kind") VALUES ('h3', 'Host 3', 'simulated')`);
+  const samples = () => db.prisma.hostSample.findMany({ where: { hostId: 'h3' }, orderBy: { at: 'asc' } });
+  await reportHost(db, 'h3', { facts: facts(0.5, 60), problem: null });
+  await reportHost(db, 'h3', { facts: facts(2.25, 50), problem: null });
+  await reportHost(db, 'h3', { facts: facts(1, 70), problem: null });
+  await reportHost(db, 'h3', { problem: 'libvirt does not answer.' });
+  const told = await samples();
+  // A span may have ended between two of them.
+  expect(told.reduce((sum, { beats }) => sum + beats, 0)).toBe(4);
+  expect(Math.max(...told.map(({ load }) => load ?? 0))).toBe(225);
+  expect(
+    told.reduce(
+      (low, { memoryFreeBytes }) => ((memoryFreeBytes ?? 100n) < low ? (memoryFreeBytes ?? 0n) : low),
+      100n,
+    ),
+  ).toBe(50n);
+  // Two spans of a long time ago fall into one of five minutes; what is older than a day goes.
+  await db.pool.query(
+    `UPDATE "host_sample" SET "at" = date_bin('5 minutes', now(), 'epoch') - interval '3 hours' WHERE "hostId" = 'h3'`,
+  );
+  await db.pool.query(
+    `INSERT INTO "host_sample" ("hostId", "seconds", "at", "beats", "load") VALUES
+       ('h3', 30, date_bin('5 minutes', now(), 'epoch') - interval '3 hours' + interval '30 seconds', 6, 900),
+       ('h3', 300, now() - interval '25 hours', 60, 1)`,
+  );
+  await thinSamples(db);
+  expect(await samples()).toMatchObject([{ seconds: 300, beats: 10, load: 900, storeFreeBytes: 50n }]);
+  const due = await Promise.all(Array.from({ length: 8 }, () => isDue(db, 'test', 60)));
+  expect(due.filter(Boolean)).toHaveLength(1);
+  expect(await isDue(db, 'test', 60)).toBe(false);
+  expect(await isDue(db, 'test', 0)).toBe(true);
 });

@@ -5,7 +5,7 @@ import { useDebouncedValue } from '@mantine/hooks';
 import type { AgreedShare, ClonePreview, ModeChoice } from '@offshoot/clone-core/contract';
 import { keepPreviousData, skipToken, useMutation, useQuery } from '@tanstack/react-query';
 import { useRouter } from 'next/navigation';
-import { useEffect, useMemo, useState } from 'react';
+import { useEffect, useMemo, useRef, useState } from 'react';
 import { useIdempotencyKey } from '../../lib/key.ts';
 import { publicError, useTRPC } from '../../lib/trpc.ts';
 import { Failed, PageTitle, Problem, SkeletonRows } from '../display/Blocks.tsx';
@@ -26,12 +26,12 @@ import { NoSources } from './NoSources.tsx';
 import { OptionsFields } from './OptionsFields.tsx';
 import { PreviewPanel } from './PreviewPanel.tsx';
 import { SourceField } from './SourceField.tsx';
-import { useSources } from './useSources.ts';
+import { useSources, useTakenNames } from './useSources.ts';
 import { WhereField } from './WhereField.tsx';
 
 /** What will I get? One page from source to clone. */
 export function ClonePage({ initialSource }: { initialSource: string | null }) {
-  const sources = useSources();
+  const sources = useSources(initialSource);
   if (sources.error) return <Failed error={sources.error} retry={sources.refetch} />;
   if (sources.loading)
     return (
@@ -94,7 +94,6 @@ function Form({
     where: 'auto',
     source: initial?.source ?? null,
     windows: initial?.windows ?? false,
-    pattern: initial ? suggestName(initial.name, sources.taken) : '',
   }));
   // With one host there is nothing to choose, and nothing is said of it.
   const several = hosts.length > 1;
@@ -107,6 +106,15 @@ function Form({
     [several, typed, windows],
   );
   const [chosen, setChosen] = useState(initial);
+  const taken = useTakenNames(chosen?.name ?? null);
+  const proposed = useRef('');
+  useEffect(() => {
+    if (!chosen || !taken) return;
+    const before = proposed.current;
+    const name = (proposed.current = suggestName(chosen.name, taken));
+    // A name that someone typed stays.
+    setForm((old) => (old.pattern === '' || old.pattern === before ? { ...old, pattern: name } : old));
+  }, [chosen, taken]);
   const change = (part: Partial<CloneForm>): void => setForm((old) => ({ ...old, ...part }));
   const read = useMemo(() => readForm(form), [form]);
   const asked = useMemo(() => JSON.stringify(read.request ?? null), [read.request]);
@@ -196,10 +204,6 @@ function Form({
                     windows: choice.windows,
                     network: null,
                     tpm: 'new',
-                    pattern:
-                      form.pattern === '' || form.pattern === suggestName(chosen?.name ?? '', sources.taken)
-                        ? suggestName(choice.name, sources.taken)
-                        : form.pattern,
                   });
                   clone.reset();
                 }}

@@ -13,7 +13,7 @@ import {
 } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import { IconChevronRight } from '@tabler/icons-react';
-import type { HostView } from '../../server/views/host.ts';
+import type { HostChoice } from '../../server/hosts/list.ts';
 import { canRefresh, networksOf, type CloneForm, type FormProblems } from './form.ts';
 
 /** What most people leave as it is. */
@@ -26,7 +26,7 @@ export function OptionsFields({
   form: CloneForm;
   problems: FormProblems;
   /** Where the clones may be made. */
-  hosts: readonly HostView[];
+  hosts: readonly HostChoice[];
   onChange: (part: Partial<CloneForm>) => void;
 }) {
   const [opened, { toggle }] = useDisclosure(false);

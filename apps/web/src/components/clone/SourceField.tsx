@@ -9,7 +9,12 @@ export function SourceField({
   value,
   onChange,
 }: {
-  sources: { templates: SourceChoice[]; guests: SourceChoice[] };
+  sources: {
+    templates: SourceChoice[];
+    guests: SourceChoice[];
+    more: boolean;
+    search: (text: string) => void;
+  };
   value: string | null;
   onChange: (choice: SourceChoice) => void;
 }) {
@@ -25,6 +30,11 @@ export function SourceField({
       labelProps={{ fz: 'sm', fw: 600 }}
       placeholder="A template or a guest"
       searchable
+      // What stands in the field is the choice, not a search.
+      onSearchChange={(text) =>
+        sources.search([...all.values()].some((each) => item(each).label === text) ? '' : text)
+      }
+      {...(sources.more ? { description: 'Not every guest is in the list: type a part of its name.' } : {})}
       allowDeselect={false}
       nothingFoundMessage="No template or guest by that name."
       maxDropdownHeight={340}

@@ -1,7 +1,7 @@
 'use client';
 
 import { MultiSelect, SegmentedControl, Select, Stack, Text } from '@mantine/core';
-import type { HostView } from '../../server/views/host.ts';
+import type { HostChoice } from '../../server/hosts/list.ts';
 import { chooses, spreads, type CloneForm, type Spread, type Where } from './form.ts';
 import type { SourceChoice } from './useSources.ts';
 
@@ -27,7 +27,7 @@ export function WhereField({
   onChange,
 }: {
   form: CloneForm;
-  hosts: readonly HostView[];
+  hosts: readonly HostChoice[];
   source: SourceChoice | null;
   count: number;
   onChange: (part: Partial<CloneForm>) => void;

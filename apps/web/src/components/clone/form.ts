@@ -9,7 +9,7 @@ import {
   type Source,
 } from '@offshoot/clone-core/contract';
 
-import type { HostView } from '../../server/views/host.ts';
+import type { HostChoice } from '../../server/hosts/list.ts';
 import { emptyIdentity, readIdentity, type IdentityForm, type ReadIdentity } from './identity/form.ts';
 
 /** `auto`: among all hosts. `some`: among those picked. `one`: on that host. */
@@ -139,7 +139,7 @@ export function hostsToChooseFrom<T extends { id: string }>(
 
 /** Networks to choose from, each with where it is not to be had. */
 export function networksOf(
-  hosts: readonly Pick<HostView, 'name' | 'facts'>[],
+  hosts: readonly Pick<HostChoice, 'name' | 'facts'>[],
 ): { value: string; label: string }[] {
   const all = hosts.map(({ name, facts }) => ({ name, networks: facts?.networks ?? [] }));
   const names = [...new Set(all.flatMap(({ networks }) => networks.map(({ name }) => name)))].sort();
@@ -195,9 +195,13 @@ function requestOf(
   };
 }
 
-/** A name to begin with: the source's, counted on to one that is free. "web-template" → "web-template-1". */
+/** What names that are proposed for clones of a source begin with. "web-template" → "web". */
+export const namePrefix = (sourceName: string): string =>
+  sourceName.replace(/-?\d+$/, '').replace(/-?template$/, '') || sourceName;
+
+/** A name to begin with: the source's, counted on to one that is free. "web-template" → "web-1". */
 export function suggestName(sourceName: string, taken: ReadonlySet<string> = new Set()): string {
-  const base = sourceName.replace(/-?\d+$/, '').replace(/-?template$/, '') || sourceName;
+  const base = namePrefix(sourceName);
   let number = 1;
   while (taken.has(`${base}-${number}`)) number++;
   const name = `${base}-${number}`;

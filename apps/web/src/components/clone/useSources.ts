@@ -2,11 +2,13 @@
 
 import type { Source } from '@offshoot/clone-core/contract';
 import type { CleanKind, InsideFinding } from '@offshoot/clone-core/contract/identity';
-import { useQuery } from '@tanstack/react-query';
-import { useMemo } from 'react';
+import { useDebouncedValue } from '@mantine/hooks';
+import { keepPreviousData, skipToken, useQuery } from '@tanstack/react-query';
+import { useMemo, useState } from 'react';
 import { formatBytes } from '../../lib/format.ts';
 import { useTRPC } from '../../lib/trpc.ts';
-import type { HostView } from '../../server/views/host.ts';
+import type { HostChoice } from '../../server/hosts/list.ts';
+import { namePrefix } from './form.ts';
 
 export interface SourceChoice {
   /** "template:<version id>" or "guest:<id>": as in the address of the page. */
@@ -26,26 +28,36 @@ export interface SourceChoice {
   aliases: string[];
 }
 
-/** Everything one can clone from: newest versions of templates first, then guests. */
-export function useSources(): {
+/**
+ * What one can clone from: newest versions of templates first, then guests, of which the first that match `search`. The one
+ * that a link means is always there.
+ */
+export function useSources(linked: string | null): {
   templates: SourceChoice[];
   guests: SourceChoice[];
-  /** Names of the guests there are. */
-  taken: ReadonlySet<string>;
+  /** There are more guests than are offered: a search finds them. */
+  more: boolean;
+  search: (text: string) => void;
   /** All hosts, by name. */
-  hosts: HostView[];
+  hosts: HostChoice[];
   loading: boolean;
   error: unknown;
   refetch: () => void;
 } {
   const trpc = useTRPC();
+  const [typed, search] = useState('');
+  const [settled] = useDebouncedValue(typed, 200);
+  const id = /^guest:([0-9a-f-]{36})$/.exec(linked ?? '')?.[1] ?? null;
   const templates = useQuery(trpc.template.list.queryOptions());
-  const hosts = useQuery(trpc.host.list.queryOptions());
-  const guests = useQuery(trpc.guest.list.queryOptions({ pageSize: 500 }));
-  const taken = useMemo(() => new Set(guests.data?.guests.map(({ name }) => name)), [guests.data]);
+  const hosts = useQuery(trpc.host.choices.queryOptions());
+  const guests = useQuery({
+    ...trpc.guest.sources.queryOptions({ search: settled, id }),
+    placeholderData: keepPreviousData,
+  });
   return {
-    taken,
     hosts: hosts.data ?? [],
+    search,
+    more: guests.data?.more ?? false,
     loading: templates.isPending || guests.isPending || hosts.isPending,
     error: templates.error ?? guests.error ?? hosts.error,
     refetch: () => void Promise.all([templates.refetch(), guests.refetch(), hosts.refetch()]),
@@ -70,24 +82,31 @@ export function useSources(): {
         aliases: index === 0 ? [`template:${template.id}`] : [],
       })),
     ),
-    guests: (guests.data?.guests ?? [])
-      .filter((guest) => guest.state === 'running' || guest.state === 'stopped' || guest.state === 'paused')
-      .map((guest): SourceChoice => ({
-        value: `guest:${guest.id}`,
-        name: guest.name,
-        detail: [
-          guest.state,
-          guest.virtualBytes === null ? '' : formatBytes(guest.virtualBytes),
-          `on ${guest.host.name}`,
-        ]
-          .filter(Boolean)
-          .join(' · '),
-        source: { type: 'guest', id: guest.id },
-        hostId: guest.host.id,
-        windows: guest.windows,
-        clean: [],
-        found: undefined,
-        aliases: [],
-      })),
+    guests: (guests.data?.guests ?? []).map((guest): SourceChoice => ({
+      value: `guest:${guest.id}`,
+      name: guest.name,
+      detail: [
+        guest.state,
+        guest.virtualBytes === null ? '' : formatBytes(guest.virtualBytes),
+        `on ${guest.host.name}`,
+      ]
+        .filter(Boolean)
+        .join(' · '),
+      source: { type: 'guest', id: guest.id },
+      hostId: guest.host.id,
+      windows: guest.windows,
+      clean: [],
+      found: undefined,
+      aliases: [],
+    })),
   };
+}
+
+/** Names that are taken, of those that a proposal for this source could collide with; undefined until they are known. */
+export function useTakenNames(sourceName: string | null): ReadonlySet<string> | undefined {
+  const trpc = useTRPC();
+  const names = useQuery(
+    trpc.guest.namesLike.queryOptions(sourceName === null ? skipToken : { prefix: namePrefix(sourceName) }),
+  );
+  return useMemo(() => names.data && new Set(names.data), [names.data]);
 }

@@ -25,6 +25,7 @@ import { ActionDialog, type Action } from './actions.tsx';
 import { MoreActions } from './MoreActions.tsx';
 import { Drift } from './Drift.tsx';
 import { modeWord } from './GuestTable.tsx';
+import { Outside } from './Outside.tsx';
 import { Snapshots } from './Snapshots.tsx';
 import { SourceLink } from './SourceLink.tsx';
 import { States } from './States.tsx';
@@ -77,6 +78,7 @@ export function GuestPage({ id }: { id: string }) {
             Being worked on: <Link href={`/operations/${guest.busy.id}`}>{guest.busy.kind}</Link>
           </Text>
         ) : null}
+        <Outside guest={guest} />
         <IdentityAlarms guestId={guest.id} />
         <Grid gap="md">
           <Grid.Col span={{ base: 12, md: 6 }}>
@@ -161,7 +163,9 @@ function Buttons({ guest, onAction }: { guest: GuestView; onAction: (action: Act
         size="sm"
         variant="default"
         disabled={busy || !guest.managed}
-        title={guest.managed ? undefined : 'Offshoot did not make it, so it does not delete it.'}
+        title={
+          guest.managed ? undefined : 'Offshoot did not make it, so it does not delete it. Adopt it first.'
+        }
         leftSection={<IconTrash size={16} aria-hidden />}
         onClick={() => onAction('delete')}
       >

@@ -33,6 +33,7 @@ const columns: DataTableColumn<GuestView>[] = [
           {guest.name}
         </Link>
         {guest.host.simulated ? <Simulated /> : null}
+        {guest.changes.length === 0 ? null : <Quiet>changed outside</Quiet>}
       </span>
     ),
   },
@@ -88,8 +89,14 @@ const modeWords: Readonly<Record<CloneMode, string>> = {
   memory: 'With memory',
 };
 
-export const modeWord = (guest: Pick<GuestView, 'mode' | 'managed'>): string =>
-  guest.mode === null ? (guest.managed ? 'Made' : 'Found') : modeWords[guest.mode];
+export const modeWord = (guest: Pick<GuestView, 'mode' | 'managed' | 'adopted'>): string =>
+  guest.mode === null
+    ? guest.adopted
+      ? 'Adopted'
+      : guest.managed
+        ? 'Made'
+        : 'Not ours'
+    : modeWords[guest.mode];
 
 /** Arrows move, space selects, enter opens. */
 export function GuestTable({ guests, total, query, onQuery, selected, onSelect, fetching }: Props) {

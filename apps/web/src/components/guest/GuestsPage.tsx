@@ -24,10 +24,11 @@ const modes = [
   { value: 'full', label: 'Full' },
   { value: 'memory', label: 'With memory' },
   { value: 'found', label: 'Not a clone' },
+  { value: 'foreign', label: 'Not made by Offshoot' },
 ];
 
 /** Where is mine, and how do I get in? */
-export function GuestsPage() {
+export function GuestsPage({ initialHost }: { initialHost: string | null }) {
   const trpc = useTRPC();
   const narrow = useMediaQuery('(max-width: 48em)', false);
   const [query, setQuery] = useState<GuestQuery>({
@@ -35,12 +36,13 @@ export function GuestsPage() {
     descending: false,
     page: 1,
     pageSize: PAGE_SIZE,
+    hostId: initialHost,
   });
   const [typed, setTyped] = useState('');
   const [search] = useDebouncedValue(typed, 200);
   const [selected, setSelected] = useState<GuestView[]>([]);
   const [action, setAction] = useState<Action | null>(null);
-  const hosts = useQuery(trpc.host.list.queryOptions());
+  const hosts = useQuery(trpc.host.names.queryOptions());
   const owners = useQuery(trpc.guest.owners.queryOptions());
   const guests = useQuery({
     ...trpc.guest.list.queryOptions({ ...query, search }),
@@ -96,7 +98,10 @@ export function GuestsPage() {
           data={modes}
           value={query.mode ?? null}
           onChange={(value) =>
-            change({ mode: [...cloneModes, 'found' as const].find((mode) => mode === value) ?? null })
+            change({
+              mode:
+                [...cloneModes, 'found' as const, 'foreign' as const].find((mode) => mode === value) ?? null,
+            })
           }
         />
         {(hosts.data?.length ?? 0) > 1 ? (
@@ -104,6 +109,8 @@ export function GuestsPage() {
             aria-label="Host"
             placeholder="Any host"
             clearable
+            searchable={(hosts.data?.length ?? 0) > 10}
+            limit={100}
             w={150}
             data={(hosts.data ?? []).map(({ id, name }) => ({ value: id, label: name }))}
             value={query.hostId ?? null}

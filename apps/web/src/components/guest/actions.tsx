@@ -141,7 +141,9 @@ function Delete({ guests, onDone }: DialogProps) {
   const foreign = guests.filter((guest) => !guest.managed);
   const own = guests.filter((guest) => guest.managed);
   const running = own.filter((guest) => guest.state === 'running');
-  const bytes = own.reduce((sum, guest) => sum + (guest.usedBytes ?? 0), 0);
+  const going = own.filter((guest) => guest.ownsDisks);
+  const bytes = going.reduce((sum, guest) => sum + (guest.usedBytes ?? 0), 0);
+  const staying = own.length - going.length;
   const one = own.length === 1;
   const freed = own.filter(({ base }) => base !== null && base.hidden && base.guests === 1);
   const freedBytes = freed.reduce((sum, { base }) => sum + (base?.bytes ?? 0), 0);
@@ -149,7 +151,14 @@ function Delete({ guests, onDone }: DialogProps) {
     <Stack gap="sm">
       {own.length > 0 ? (
         <Text size="sm">
-          {one ? `Its disk (${formatBytes(bytes)}) goes too.` : `Their disks (${formatBytes(bytes)}) go too.`}{' '}
+          {going.length === 0
+            ? `${one ? 'Its' : 'Their'} disks stay: ${one ? 'it was' : 'they were'} adopted without them.`
+            : one
+              ? `Its disk (${formatBytes(bytes)}) goes too.`
+              : `Their disks (${formatBytes(bytes)}) go too.`}{' '}
+          {going.length > 0 && staying > 0
+            ? `${staying} adopted without their disks leave them behind. `
+            : ''}
           This can’t be undone.
         </Text>
       ) : null}

@@ -5,10 +5,11 @@ import type { HostView } from '../../server/views/host.ts';
 import { HostStateLabel } from '../display/State.tsx';
 import { Ago, Simulated } from '../display/Text.tsx';
 import { DutyNote } from './fleet/DutyNote.tsx';
-import { memoryFill, storeFill } from './HostFacts.tsx';
+import { fillsOf, Meter } from './Meter.tsx';
 
 /** One host in a list: is it well, how full is it. */
 export function HostCard({ host }: { host: HostView }) {
+  const fills = fillsOf(host);
   return (
     <Box className="panel" p="md">
       <Stack gap="sm">
@@ -33,10 +34,11 @@ export function HostCard({ host }: { host: HostView }) {
         ) : null}
         <DutyNote host={host} />
         {host.problem === null ? null : <Text size="sm">{host.problem}</Text>}
-        {host.facts ? (
-          <SimpleGrid cols={{ base: 1, sm: 2 }} spacing="lg">
-            {storeFill(host.facts)}
-            {memoryFill(host.facts)}
+        {fills ? (
+          <SimpleGrid cols={{ base: 1, sm: 3 }} spacing="lg">
+            {fills.map((fill) => (
+              <Meter key={fill.name} fill={fill} />
+            ))}
           </SimpleGrid>
         ) : null}
       </Stack>

@@ -1,6 +1,6 @@
 'use client';
 
-import { Grid, Group, Stack, Text } from '@mantine/core';
+import { Grid, Group, SimpleGrid, Stack, Text } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import Link from 'next/link';
 import { formatBytes, formatRate } from '../../lib/format.ts';
@@ -12,7 +12,11 @@ import { Ago, Copyable, Simulated } from '../display/Text.tsx';
 import { OperationList } from '../operation/OperationList.tsx';
 import { DutyNote, Reached, workerVersionWords } from './fleet/DutyNote.tsx';
 import { HostActions } from './fleet/HostActions.tsx';
-import { acceleratorWords, memoryFill, storeFill } from './HostFacts.tsx';
+import { HostBases } from './HostBases.tsx';
+import { HostGuests } from './HostGuests.tsx';
+import { HostLanes } from './HostLanes.tsx';
+import { acceleratorWords, fillsOf, Meter } from './Meter.tsx';
+import { TransferList, useTransfers } from './Transfers.tsx';
 
 /** One host: is it well, what can it do, what does it do now? */
 export function HostPage({ id }: { id: string }) {
@@ -61,12 +65,11 @@ export function HostPage({ id }: { id: string }) {
             }}
           />
         ) : null}
-        {host.facts ? (
-          <Grid gap="xl">
-            <Grid.Col span={{ base: 12, sm: 6 }}>{storeFill(host.facts)}</Grid.Col>
-            <Grid.Col span={{ base: 12, sm: 6 }}>{memoryFill(host.facts)}</Grid.Col>
-          </Grid>
-        ) : null}
+        <SimpleGrid cols={{ base: 1, sm: 3 }} spacing="xl">
+          {(fillsOf(host) ?? []).map((fill) => (
+            <Meter key={fill.name} fill={fill} />
+          ))}
+        </SimpleGrid>
         <Grid gap="md">
           <Grid.Col span={{ base: 12, md: 6 }}>
             <Machine host={host} />
@@ -75,7 +78,11 @@ export function HostPage({ id }: { id: string }) {
             <Store host={host} />
           </Grid.Col>
         </Grid>
+        <HostLanes hostId={host.id} />
       </Stack>
+      <OnItsWay hostId={host.id} />
+      <HostBases host={host} />
+      <HostGuests host={host} />
       <Section title="Operations">
         <OperationList
           filter={{ hostId: id, limit: 10 }}
@@ -110,7 +117,8 @@ function Machine({ host }: { host: HostView }) {
           'Load',
           facts ? (
             <span key="l" className="num">
-              {facts.load1.toFixed(2)} on {facts.cpus} processors
+              {facts.load1.toFixed(2)} on {facts.cpus} processors, {host.guests.vcpus} given to guests that
+              run
             </span>
           ) : (
             '–'
@@ -118,7 +126,7 @@ function Machine({ host }: { host: HostView }) {
         ],
         [
           'Guests',
-          <Link key="g" href="/guests">
+          <Link key="g" href={`/guests?host=${host.id}`}>
             {host.guests.total}, {host.guests.running} running
           </Link>,
         ],
@@ -131,15 +139,7 @@ function Machine({ host }: { host: HostView }) {
 }
 
 function Store({ host }: { host: HostView }) {
-  const trpc = useTRPC();
-  const lanes = useQuery({ ...trpc.host.lanes.queryOptions({ id: host.id }), refetchInterval: 5000 });
-  const { facts } = host;
-  const lane = (name: 'interactive' | 'bulk'): string =>
-    lanes.data
-      ? `${lanes.data[name].active} running, ${lanes.data[name].waiting} waiting`
-      : lanes.isPending
-        ? ' '
-        : 'not known: Redis does not answer';
+  const { facts, guests } = host;
   return (
     <Facts
       facts={[
@@ -152,16 +152,29 @@ function Store({ host }: { host: HostView }) {
         ],
         ['Copies at', facts?.copyRate === undefined ? 'not measured yet' : formatRate(facts.copyRate)],
         [
+          'Could grow',
+          <span key="g" className="num">
+            by {formatBytes(guests.growBytes)}, if its guests fill their disks
+          </span>,
+        ],
+        [
           'Networks',
           facts
             ? facts.networks.map(({ name, active }) => (active ? name : `${name} (not active)`)).join(', ') ||
               'none'
             : '–',
         ],
-        ['Quick lane', lane('interactive')],
-        ['Copy lane', lane('bulk')],
-        ['Memory', facts ? formatBytes(facts.memoryBytes) : '–'],
       ]}
     />
+  );
+}
+
+function OnItsWay({ hostId }: { hostId: string }) {
+  const { data } = useTransfers(hostId);
+  if (!data || data.transfers.length === 0) return null;
+  return (
+    <Section title={`On its way (${data.transfers.length})`}>
+      <TransferList transfers={data.transfers} />
+    </Section>
   );
 }

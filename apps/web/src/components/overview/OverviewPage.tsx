@@ -7,6 +7,7 @@ import { count } from '../../lib/format.ts';
 import { useTRPC, type Outputs } from '../../lib/trpc.ts';
 import { Empty, Failed, PageTitle, Section, SkeletonRows } from '../display/Blocks.tsx';
 import { IdentityAlarms } from '../identity/Alarms.tsx';
+import { FleetSummary } from '../host/FleetSummary.tsx';
 import { HostCard } from '../host/HostCard.tsx';
 import { OperationRow } from '../operation/OperationRow.tsx';
 
@@ -67,12 +68,22 @@ export function OverviewPage() {
           )}
         </Section>
       )}
-      <Section title="Hosts">
+      <Section
+        title="Hosts"
+        aside={
+          data.fleet.hosts > data.hosts.length ? (
+            <Link href="/hosts" style={{ fontSize: 14 }}>
+              All {data.fleet.hosts} hosts
+            </Link>
+          ) : undefined
+        }
+      >
         {data.hosts.length === 0 ? (
           <Empty title="No host has reported yet">A host shows here as soon as its worker runs.</Empty>
         ) : (
           <Stack gap="sm">
-            {data.hosts.map((host) => (
+            {data.fleet.hosts > 1 ? <FleetSummary fleet={data.fleet} /> : null}
+            {shownHosts(data).map((host) => (
               <HostCard key={host.id} host={host} />
             ))}
           </Stack>
@@ -98,10 +109,13 @@ export function OverviewPage() {
   );
 }
 
-function wellness({ hosts, guests }: Overview): string {
-  const total = Object.values(guests).reduce((sum, number) => sum + number, 0);
-  const unwell = hosts.filter((host) => host.state !== 'online').length;
-  const running = `${count(total, 'guest')}, ${guests['running'] ?? 0} running`;
+/** Of a large fleet only those that need someone: the summary says the rest. */
+const shownHosts = ({ fleet, hosts }: Overview): Overview['hosts'] =>
+  fleet.hosts > hosts.length ? hosts.filter((host) => host.state !== 'online') : hosts;
+
+function wellness({ fleet }: Overview): string {
+  const unwell = fleet.hosts - fleet.online;
+  const running = `${count(fleet.guests, 'guest')}, ${fleet.running} running`;
   return unwell === 0
     ? running
     : `${running} · ${count(unwell, 'host')} ${unwell === 1 ? 'needs' : 'need'} attention`;

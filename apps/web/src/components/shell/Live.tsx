@@ -1,8 +1,9 @@
 'use client';
 
-import { useQueryClient } from '@tanstack/react-query';
+import { useQueryClient, type QueryKey } from '@tanstack/react-query';
 import { createContext, useContext, useEffect, useRef, useState, type ReactNode } from 'react';
 import { VisuallyHidden } from '@mantine/core';
+import { paced } from '../../lib/paced.ts';
 import { useTRPC, useTRPCClient } from '../../lib/trpc.ts';
 import { applyEvents, type Announce } from './apply.ts';
 import type { LiveEvent } from '../../server/trpc/live.ts';
@@ -16,6 +17,8 @@ export const useConnection = (): Connection => useContext(LiveContext);
 
 /** Events that arrive within this long, milliseconds, are applied together: lists don't thrash. */
 const COALESCE_MS = 250;
+/** What keeps changing (a list, while hundreds of hosts work) is asked again this often at most, milliseconds. */
+const AGAIN_MS = 1000;
 /** A hidden tab gives its connection back after this long: browsers allow six to a server, over all tabs. */
 const HIDDEN_MS = 30_000;
 /** Missing more than this many events, everything is asked again instead. */
@@ -40,12 +43,16 @@ export function LiveProvider({ cursor, children }: { cursor: string | null; chil
     let retryTimer: ReturnType<typeof setTimeout> | undefined;
     let subscription: { unsubscribe(): void } | undefined;
     const announce: Announce = setAnnouncement;
+    const refetching = paced<QueryKey>(
+      AGAIN_MS,
+      (queryKey) => void queryClient.invalidateQueries({ queryKey }),
+    );
 
     const flush = (): void => {
       flushTimer = undefined;
       const events = pending;
       pending = [];
-      applyEvents(queryClient, trpc, events, announce);
+      applyEvents(queryClient, trpc, events, announce, (name, key) => refetching.ask(name, key));
     };
     const say = (state: Connection): void => {
       clearTimeout(sayTimer);
@@ -90,6 +97,7 @@ export function LiveProvider({ cursor, children }: { cursor: string | null; chil
     window.addEventListener('online', open);
     return () => {
       close();
+      refetching.stop();
       clearTimeout(flushTimer);
       clearTimeout(sayTimer);
       clearTimeout(hiddenTimer);

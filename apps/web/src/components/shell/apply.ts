@@ -8,6 +8,8 @@ import type { OperationView } from '../../server/views/operation.ts';
 
 type Trpc = ReturnType<typeof useTRPC>;
 export type Announce = (text: string) => void;
+/** Asks again for the queries under a key, soon; `name` tells the keys apart. */
+export type AskAgain = (name: string, key: QueryKey) => void;
 
 /**
  * Applies a handful of events to what the browser holds: progress by patching in place, everything else by patching
@@ -18,6 +20,7 @@ export function applyEvents(
   trpc: Trpc,
   events: readonly LiveEvent[],
   announce: Announce,
+  askAgain: AskAgain,
 ): void {
   const stale = new Map<string, QueryKey>();
   const mark = (key: QueryKey): void => void stale.set(JSON.stringify(key), key);
@@ -56,7 +59,7 @@ export function applyEvents(
         break;
     }
   }
-  for (const key of stale.values()) void queryClient.invalidateQueries({ queryKey: key });
+  for (const [name, key] of stale) askAgain(name, key);
 }
 
 type OperationEvent = LiveEvent & { operationId: string; data: OperationEventData };
@@ -93,6 +96,7 @@ function applyToOperation(
   mark(oneKey);
   mark(trpc.operation.list.pathKey());
   mark(trpc.operation.ahead.pathKey());
+  mark(trpc.host.transfers.pathKey());
   mark(trpc.overview.pathKey());
   mark(trpc.guest.list.pathKey());
   if (event.guestId !== null) mark(trpc.guest.get.queryKey({ id: event.guestId }));

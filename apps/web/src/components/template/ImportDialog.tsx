@@ -16,7 +16,7 @@ export function ImportDialog({ onClose }: { onClose: () => void }) {
   const trpc = useTRPC();
   const router = useRouter();
   const [idempotencyKey] = useIdempotencyKey();
-  const hosts = useQuery(trpc.host.list.queryOptions());
+  const hosts = useQuery(trpc.host.names.queryOptions());
   const [values, setValues] = useState({
     template: '',
     description: '',

@@ -1,7 +1,7 @@
 'use client';
 
 import { Box, Button, Group, Modal, Stack, Text, Title } from '@mantine/core';
-import { IconBinaryTree2, IconCopyPlus, IconTrash } from '@tabler/icons-react';
+import { IconBinaryTree2, IconArrowsSplit2, IconCopyPlus, IconTrash } from '@tabler/icons-react';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import Link from 'next/link';
 import { useRouter } from 'next/navigation';
@@ -12,6 +12,7 @@ import { publicError, useTRPC } from '../../lib/trpc.ts';
 import type { TemplateVersionView, TemplateView } from '../../server/views/template.ts';
 import { Empty, Facts, Failed, PageTitle, Problem, Section, SkeletonRows } from '../display/Blocks.tsx';
 import { Ago, Copyable } from '../display/Text.tsx';
+import { BringDialog } from '../host/BringDialog.tsx';
 import { InsideReport, type Cleaning } from '../identity/InsideReport.tsx';
 import { BlastRadius } from '../lineage/BlastRadius.tsx';
 
@@ -27,6 +28,7 @@ export function TemplatePage({ id }: { id: string }) {
     }),
   );
   const [doomed, setDoomed] = useState<TemplateVersionView | null>(null);
+  const [brought, setBrought] = useState<TemplateVersionView | null>(null);
   if (error && !template) return <Failed error={error} retry={() => void refetch()} />;
   if (!template)
     return (
@@ -87,9 +89,11 @@ export function TemplatePage({ id }: { id: string }) {
             version={version}
             cleaning={cleaning}
             onDelete={() => setDoomed(version)}
+            onBring={() => setBrought(version)}
           />
         ))
       )}
+      {brought ? <BringDialog versionId={brought.id} onClose={() => setBrought(null)} /> : null}
       {doomed ? <DeleteVersion template={template} version={doomed} onClose={() => setDoomed(null)} /> : null}
     </>
   );
@@ -99,10 +103,12 @@ function Version({
   version,
   cleaning,
   onDelete,
+  onBring,
 }: {
   version: TemplateVersionView;
   cleaning: Cleaning;
   onDelete: () => void;
+  onBring: () => void;
 }) {
   return (
     <Section
@@ -117,6 +123,15 @@ function Version({
             aria-label={`Delete version ${version.number}`}
           >
             Delete
+          </Button>
+          <Button
+            size="xs"
+            variant="default"
+            leftSection={<IconArrowsSplit2 size={14} aria-hidden />}
+            onClick={onBring}
+            aria-label={`Bring version ${version.number} to hosts`}
+          >
+            Bring to hosts
           </Button>
           <Button
             size="xs"

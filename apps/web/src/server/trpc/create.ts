@@ -238,8 +238,15 @@ export const createRouter = router({
     ),
 
   removeBase: procedure
-    .input(z.strictObject({ idempotencyKey, baseId: z.uuid() }))
+    .input(
+      z.strictObject({
+        idempotencyKey,
+        baseId: z.uuid(),
+        /** Copies on other hosts stay. */
+        onlyHere: z.boolean().optional(),
+      }),
+    )
     .mutation(async ({ ctx, input }) =>
-      ring(await requestRemoveBase(db(), { userId: ctx.signed.userId, ...input })),
+      ring(await requestRemoveBase(db(), { userId: ctx.signed.userId, ...defined(input) })),
     ),
 });

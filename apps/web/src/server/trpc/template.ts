@@ -1,6 +1,6 @@
 import { OffshootError } from '@offshoot/clone-core/errors';
 import { cleanSchema } from '@offshoot/clone-core/contract/identity';
-import { keepCleaning, listTemplates } from '@offshoot/db/catalog';
+import { keepCleaning, listTemplates, templateById } from '@offshoot/db/catalog';
 import { z } from 'zod';
 import { db } from '../services.ts';
 import { templateView } from '../views/template.ts';
@@ -9,7 +9,7 @@ import { procedure, router } from './init.ts';
 export const templateRouter = router({
   list: procedure.query(async () => (await listTemplates(db())).map(templateView)),
   get: procedure.input(z.object({ id: z.uuid() })).query(async ({ input }) => {
-    const found = (await listTemplates(db())).find((row) => row.id === input.id);
+    const found = await templateById(db(), input.id);
     if (!found)
       throw new OffshootError('not-found', {
         publicMessage: 'There is no such template. It may have been deleted.',

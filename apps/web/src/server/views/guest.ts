@@ -11,6 +11,8 @@ import type {
 } from '@offshoot/clone-core/contract';
 import type { AttestedIdentity, IdentityOutcome } from '@offshoot/clone-core/contract/identity';
 import type { Db } from '@offshoot/db/client';
+import type { RecordedDefinition } from '@offshoot/db/inventory';
+import { outsideChanges, type OutsideChange } from './changes.ts';
 import { isEnded, operationStates } from '@offshoot/clone-core/contract';
 
 const notEnded: string[] = operationStates.filter((state) => !isEnded(state));
@@ -59,7 +61,13 @@ export interface GuestView {
   name: string;
   uuid: string | null;
   state: GuestState;
+  /** Made by Offshoot, or adopted. */
   managed: boolean;
+  adopted: boolean;
+  /** Its disks go with it when it is deleted. */
+  ownsDisks: boolean;
+  /** What others changed of its definition since Offshoot took note of it. */
+  changes: OutsideChange[];
   mode: CloneMode | null;
   host: { id: string; name: string; simulated: boolean };
   owner: { id: string; name: string } | null;
@@ -103,6 +111,9 @@ export function guestView(row: Row): GuestView {
     uuid: row.uuid,
     state: row.state as GuestState,
     managed: row.managed,
+    adopted: row.adoptedAt !== null,
+    ownsDisks: row.ownedFiles.length > 0,
+    changes: row.managed ? changesOf(row) : [],
     mode: row.mode as CloneMode | null,
     host: row.host,
     owner: row.owner,
@@ -138,11 +149,30 @@ export function guestView(row: Row): GuestView {
   };
 }
 
-function isWindows({ attested, identity, templateVersion }: Row): boolean {
+/** Known to be Windows inside: by its agent, by how it was made, or by its template. */
+export function isWindows({
+  attested,
+  identity,
+  templateVersion,
+}: {
+  attested: unknown;
+  identity: unknown;
+  templateVersion: { template: { osName: string } } | null;
+}): boolean {
   const said = attested as unknown as AttestedIdentity | null;
   const made = identity as unknown as IdentityOutcome | null;
   if (said) return said.sid !== undefined || /windows/i.test(said.osName ?? '');
   return made?.decided.computerName !== undefined || /windows/i.test(templateVersion?.template.osName ?? '');
+}
+
+function changesOf(row: Row): OutsideChange[] {
+  return outsideChanges(row.recorded as unknown as RecordedDefinition | null, {
+    name: row.name,
+    vcpus: row.vcpus,
+    memoryBytes: bytes(row.memoryBytes),
+    macs: row.macs,
+    disks: (row.disks as unknown as GuestDisk[] | null) ?? [],
+  });
 }
 
 function counterpartOf(row: Row): GuestView['counterpart'] {

@@ -3,10 +3,13 @@ import { version } from '../../../package.json';
 import type { Duty } from '@offshoot/clone-core/contract/joining';
 import type { HostFacts, HypervisorKind } from '@offshoot/clone-core/contract';
 
-/** A worker reports every few seconds; after this many without a word its host counts as silent. */
-export const SILENT_AFTER_SECONDS = 30;
+import type { GuestSums } from '../hosts/list.ts';
 
-export type HostState = 'online' | 'problem' | 'silent';
+/** A worker reports every few seconds; after this many without a word its host counts as silent. */
+export const HOST_SILENT_SECONDS_SHOWN = 30;
+
+export const hostStates = ['online', 'problem', 'silent'] as const;
+export type HostState = (typeof hostStates)[number];
 
 export interface HostView {
   id: string;
@@ -25,8 +28,17 @@ export interface HostView {
   problem: string | null;
   facts: HostFacts | null;
   lastSeenAt: string | null;
-  guests: { total: number; running: number };
+  guests: GuestSums;
 }
+
+const NO_GUESTS: GuestSums = {
+  total: 0,
+  running: 0,
+  vcpus: 0,
+  promisedMemoryBytes: 0,
+  promisedStoreBytes: 0,
+  growBytes: 0,
+};
 
 interface Row {
   id: string;
@@ -43,13 +55,13 @@ interface Row {
 
 /** Whether the host can be used, from its row alone. */
 export function hostState(row: Pick<Row, 'problem' | 'heartbeatAt'>, now: number): HostState {
-  if (row.heartbeatAt === null || now - row.heartbeatAt.getTime() > SILENT_AFTER_SECONDS * 1000)
+  if (row.heartbeatAt === null || now - row.heartbeatAt.getTime() > HOST_SILENT_SECONDS_SHOWN * 1000)
     return 'silent';
   return row.problem === null ? 'online' : 'problem';
 }
 
 /** Row and its guests' states → view. */
-export function hostView(row: Row, guests: { total: number; running: number }, now: number): HostView {
+export function hostView(row: Row, guests: GuestSums = NO_GUESTS, now: number): HostView {
   return {
     id: row.id,
     name: row.name,

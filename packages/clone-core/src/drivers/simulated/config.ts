@@ -12,6 +12,8 @@ export interface SimulatedConfig {
   seed?: number;
   /** Example guests that exist at the beginning. Default 3. */
   guests?: number;
+  /** Share of them that runs, 0 to 1. Default 0. */
+  running?: number;
   /** How much faster than real its time runs. Default 1. */
   timeFactor?: number;
   speed?: Partial<Speed>;
@@ -21,8 +23,8 @@ export interface SimulatedConfig {
 }
 
 export function configuredSimulation(store: string, config: SimulatedConfig, shell: Shell): SimulatedDriver {
-  const { seed = 1, guests = 3, timeFactor = 1, speed = {}, faults = [], stateFile } = config;
-  const initial = sampleState({ store, guests, seed });
+  const { seed = 1, guests = 3, running = 0, timeFactor = 1, speed = {}, faults = [], stateFile } = config;
+  const initial = sampleState({ store, guests, seed, running });
   const host = new SimulatedHost(initial, stateFile === undefined ? undefined : { shell, path: stateFile });
   return simulatedDriver({ host, clock: scaledClock(timeFactor), seed, speed, faults });
 }

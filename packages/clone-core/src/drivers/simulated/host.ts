@@ -54,7 +54,14 @@ export const OVERLAY_BYTES = 196_616;
 export const digestOf = (text: string): string => createHash('sha256').update(text).digest('hex');
 
 /** A host with example guests and an image to import; the same seed gives the same host. */
-export function sampleState(options: { store: string; guests: number; seed: number }): SimulatedState {
+export function sampleState(options: {
+  store: string;
+  guests: number;
+  seed: number;
+  /** Share of the guests that runs. */
+  running?: number;
+}): SimulatedState {
+  const runs = Math.round(options.guests * (options.running ?? 0));
   const random = seededRandom(options.seed);
   const state: SimulatedState = {
     version: 1,
@@ -83,7 +90,8 @@ export function sampleState(options: { store: string; guests: number; seed: numb
     state.guests.push({
       uuid: uuidFrom(`${options.seed} ${name}`),
       name,
-      state: 'stopped',
+      state: i <= runs ? 'running' : 'stopped',
+      ...(i <= runs ? { address: `10.0.${options.seed % 250}.${i + 1}` } : {}),
       vcpus: 1 + Math.floor(random() * 4),
       memoryBytes: GIB,
       osName: 'Linux',

@@ -3,6 +3,11 @@ import { GuestsPage } from '../../../components/guest/GuestsPage.tsx';
 
 export const metadata: Metadata = { title: 'Guests' };
 
-export default function Page() {
-  return <GuestsPage />;
+export default async function Page({
+  searchParams,
+}: {
+  searchParams: Promise<{ host?: string | string[] }>;
+}) {
+  const { host } = await searchParams;
+  return <GuestsPage initialHost={typeof host === 'string' ? host : null} />;
 }

@@ -1,0 +1,33 @@
+import { Box, Group, Text } from '@mantine/core';
+import { count } from '../../lib/format.ts';
+import type { FleetSums } from '../../server/hosts/list.ts';
+import { HostStateLabel } from '../display/State.tsx';
+import classes from './host.module.css';
+import { fleetFills, Meter } from './Meter.tsx';
+
+/** The fleet at a glance: who is well, and what room there is. */
+export function FleetSummary({ fleet }: { fleet: FleetSums }) {
+  const states = (['online', 'problem', 'silent'] as const).filter((state) => fleet[state] > 0);
+  return (
+    <Box className={`panel ${classes['summary'] ?? ''}`}>
+      <Box>
+        <Group justify="space-between" gap="xs" mb={4}>
+          <Text size="sm">{count(fleet.hosts, 'host')}</Text>
+          <Text size="sm" c="dimmed" className="num">
+            {fleet.running} of {count(fleet.guests, 'guest')} running
+          </Text>
+        </Group>
+        <Group gap="md">
+          {states.map((state) => (
+            <Text key={state} size="sm" component="span" className="num">
+              {fleet[state]} <HostStateLabel state={state} />
+            </Text>
+          ))}
+        </Group>
+      </Box>
+      {fleetFills(fleet).map((fill) => (
+        <Meter key={fill.name} fill={fill} />
+      ))}
+    </Box>
+  );
+}

@@ -1,0 +1,42 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { FleetOptions } from '@offshoot/worker/testing/simulated-fleet';
+import type { FleetOrder } from './process.ts';
+
+export interface FleetProcess {
+  pid: number;
+  openLanes(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Starts it; resolves when all its hosts have registered and told of their guests. */
+export async function startFleetProcess(options: FleetOptions): Promise<FleetProcess> {
+  const child = fork(fileURLToPath(new URL('./process.ts', import.meta.url)), {
+    execArgv: ['--import', 'tsx'],
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
+  await order(child, { open: options });
+  return {
+    pid: child.pid ?? 0,
+    openLanes: () => order(child, 'lanes'),
+    async stop() {
+      const gone = new Promise((resolve) => child.once('exit', resolve));
+      // Thousands of connections say goodbye one by one; nobody waits for that.
+      await Promise.race([order(child, 'stop'), new Promise((resolve) => setTimeout(resolve, 5000))]);
+      child.kill('SIGKILL');
+      await gone;
+    },
+  };
+}
+
+function order(child: ChildProcess, what: FleetOrder): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const ended = (code: number | null): void => reject(new Error(`the fleet's process ended with ${code}`));
+    child.once('exit', ended);
+    child.once('message', () => {
+      child.off('exit', ended);
+      resolve();
+    });
+    child.send(what);
+  });
+}
