@@ -159,8 +159,8 @@ export function isWindows({
   identity: unknown;
   templateVersion: { template: { osName: string } } | null;
 }): boolean {
-  const said = attested as unknown as AttestedIdentity | null;
-  const made = identity as unknown as IdentityOutcome | null;
+  const said = attested as AttestedIdentity | null;
+  const made = identity as IdentityOutcome | null;
   if (said) return said.sid !== undefined || /windows/i.test(said.osName ?? '');
   return made?.decided.computerName !== undefined || /windows/i.test(templateVersion?.template.osName ?? '');
 }
