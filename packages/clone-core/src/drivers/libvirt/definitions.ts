@@ -39,7 +39,7 @@ export function definitions(virsh: Virsh): Definitions {
         wanted.slice(at, at + BATCH).map((uuid) => ['dumpxml', '--inactive', uuid]),
         signal,
       );
-      for (const xml of out.match(/<domain type=[\s\S]*?\n<\/domain>/g) ?? []) remember(kept, xml, now);
+      for (const xml of domainsIn(out)) remember(kept, xml, now);
     }
     for (const uuid of kept.keys()) if (!uuids.includes(uuid)) kept.delete(uuid);
     return new Map([...kept].map(([uuid, { domain }]) => [uuid, domain]));
@@ -77,6 +77,20 @@ function remember(kept: Map<string, { domain: Domain; at: number }>, xml: string
     // One definition that can't be read must not hide the others; inspecting that guest says what is wrong.
     if (!(thrown instanceof OffshootError)) throw thrown;
   }
+}
+
+/** The definitions in what a batch put out. */
+export const domainsIn = (out: string): string[] => out.match(/<domain type=[\s\S]*?\n<\/domain>/g) ?? [];
+
+/** Guests that run, as they run: with what was plugged in since. */
+export async function runningDomains(virsh: Virsh, signal: AbortSignal): Promise<Domain[]> {
+  const uuids = (await virsh.run(['list', '--uuid'], { signal })).split(/\s+/).filter((word) => word !== '');
+  const found = new Map<string, { domain: Domain; at: number }>();
+  for (let at = 0; at < uuids.length; at += BATCH) {
+    const words = uuids.slice(at, at + BATCH).map((uuid) => ['dumpxml', uuid]);
+    for (const xml of domainsIn(await virsh.batch(words, signal))) remember(found, xml, at);
+  }
+  return [...found.values()].map(({ domain }) => domain);
 }
 
 /** Lines of "UUID name". */

@@ -10,8 +10,10 @@ export interface DomainDisk {
   bus: string;
   /** `file`, `block`, `volume`, `network`, … */
   type: string;
-  /** Undefined: an empty drive. */
+  /** Undefined: an empty drive, or something that is no file of its own (`volume`, a network disk). */
   path?: string;
+  /** Of a libvirt storage pool. */
+  volume?: { pool: string; name: string };
   format: string;
   readonly: boolean;
   shareable: boolean;
@@ -69,6 +71,7 @@ export function needsOf(xml: string): GuestNeeds {
 function diskOf(disk: Element): DomainDisk {
   const source = child(disk, 'source');
   const path = attribute(source, 'file') ?? attribute(source, 'dev');
+  const [pool, volume] = [attribute(source, 'pool'), attribute(source, 'volume')];
   const [serial, wwn] = [textOf(child(disk, 'serial')), textOf(child(disk, 'wwn'))];
   return {
     target: attribute(child(disk, 'target'), 'dev') ?? '',
@@ -76,6 +79,7 @@ function diskOf(disk: Element): DomainDisk {
     device: attribute(disk, 'device') ?? 'disk',
     type: attribute(disk, 'type') ?? 'file',
     ...(path === undefined ? {} : { path }),
+    ...(pool === undefined || volume === undefined ? {} : { volume: { pool, name: volume } }),
     format: attribute(child(disk, 'driver'), 'type') ?? 'raw',
     readonly: child(disk, 'readonly') !== undefined,
     shareable: child(disk, 'shareable') !== undefined,

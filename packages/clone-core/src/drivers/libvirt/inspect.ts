@@ -6,7 +6,8 @@ import { readImage } from '../../disks/image.ts';
 import { OffshootError } from '../../errors.ts';
 import type { Shell } from '../../shell/shell.ts';
 import { cpuCheck } from './cpu.ts';
-import type { Definitions } from './definitions.ts';
+import { runningDomains, type Definitions } from './definitions.ts';
+import type { DomainDisk } from './domain-read.ts';
 import { awaitingIn } from './hold.ts';
 import { definitionOf } from './holding.ts';
 import type { HostReader } from './host.ts';
@@ -309,20 +310,26 @@ export async function refuseUsed(
 
 /** Disks of all guests of the host, and files in the store's disk folders that belong to no guest. */
 async function knownDisks(
-  { shell, definitions, store }: Pick<Reader, 'shell' | 'definitions' | 'store'>,
+  { shell, virsh, definitions, store }: Pick<Reader, 'shell' | 'virsh' | 'definitions' | 'store'>,
   signal: AbortSignal,
   except?: string,
 ): Promise<DiskOwner[]> {
   const known = new Map<string, DiskOwner>();
-  for (const domain of (await definitions.all(signal, true)).values()) {
+  const [defined, running] = await Promise.all([
+    definitions.all(signal, true),
+    runningDomains(virsh, signal),
+  ]);
+  for (const domain of [...defined.values(), ...running]) {
     if (domain.uuid === except) continue;
-    for (const disk of domain.disks)
-      if (disk.path !== undefined)
-        known.set(disk.path, {
-          path: disk.path,
+    for (const disk of domain.disks) {
+      const path = disk.path ?? (disk.volume && (await pathOfVolume(virsh, disk.volume, signal)));
+      if (path !== undefined)
+        known.set(path, {
+          path,
           owner: domain.name,
           ...(disk.device === 'disk' ? { format: disk.format } : {}),
         });
+    }
   }
   const root = `${store}/disks`;
   for (const folder of await listOf(shell, root))
@@ -331,6 +338,16 @@ async function knownDisks(
       if (/\.(qcow2|raw)$/.test(file) && !known.has(path)) known.set(path, { path, owner: path });
     }
   return [...known.values()];
+}
+
+/** Undefined when its pool does not say: it is not there, or does not run. */
+async function pathOfVolume(
+  virsh: Virsh,
+  { pool, name }: NonNullable<DomainDisk['volume']>,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const path = await virsh.run(['vol-path', '--pool', pool, '--vol', name], { signal, okCodes: [0, 1] });
+  return path === '' ? undefined : path;
 }
 
 async function listOf(shell: Shell, folder: string): Promise<string[]> {
