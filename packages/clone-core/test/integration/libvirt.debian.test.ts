@@ -196,7 +196,7 @@ function distinct(said: (AttestedIdentity | undefined)[], field: keyof AttestedI
   expect(new Set(values).size, field).toBe(values.length);
 }
 
-it.runIf(thorough)(`clones of a Debian with cloud-init${LEFT_OUT}`, { timeout: 300_000 * EACH }, async () => {
+it.runIf(thorough)(`clones of a Debian with cloud-init${LEFT_OUT}`, { timeout: 600_000 * EACH }, async () => {
   const base = await baseFrom('cloud');
   expect(base.inside).toMatchObject({
     kind: 'linux',
@@ -209,7 +209,7 @@ it.runIf(thorough)(`clones of a Debian with cloud-init${LEFT_OUT}`, { timeout: 3
 
 it.runIf(thorough)(
   `clones of a Debian without cloud-init: its disk is changed before they start${LEFT_OUT}`,
-  { timeout: 300_000 * EACH },
+  { timeout: 600_000 * EACH },
   async () => {
     const base = await baseFrom('bare');
     expect(base.inside).toMatchObject({ kind: 'linux', init: 'systemd', agent: true });
