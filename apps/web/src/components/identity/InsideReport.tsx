@@ -44,7 +44,7 @@ export function InsideReport({
   const options = choosable(inside);
   const left = options.filter((kind) => !clean.includes(kind));
   const warnings = inside.found.filter(
-    ({ level, what }) => level === 'warn' && !(isCleanKind(what) && clean.includes(what)),
+    (finding) => finding.level === 'warn' && !isDone(finding, inside, clean),
   ).length;
   return (
     <Stack className="panel" p="sm" gap="sm">
@@ -95,7 +95,7 @@ export function InsideReport({
               key={`${finding.what} ${finding.text}`}
               finding={finding}
               fate={fateOf(finding, inside, clean)}
-              done={isCleanKind(finding.what) && clean.includes(finding.what)}
+              done={isDone(finding, inside, clean)}
               action={
                 isCleanKind(finding.what) && options.includes(finding.what)
                   ? toggle(finding.what, clean, pending, onChange)
@@ -158,7 +158,11 @@ function abilityWords(inside: GuestInside): string {
       : inside.notEditable === undefined
         ? undefined
         : `its disk can’t be changed from outside: ${inside.notEditable}`;
-  return `${[...parts, ...(edit === undefined ? [] : [edit])].join('; ')}.`;
+  const apart =
+    inside.apart === undefined
+      ? undefined
+      : `${inside.apart.join(' and ')} ${inside.apart.length === 1 ? 'is a filesystem' : 'are filesystems'} of ${inside.apart.length === 1 ? 'its' : 'their'} own and ${inside.apart.length === 1 ? 'was' : 'were'} not looked into`;
+  return `${[...parts, edit, apart].filter((part) => part !== undefined).join('; ')}.`;
 }
 
 /** What every way to give a clone its identity renews; the rest of what is found goes along. */
@@ -184,21 +188,25 @@ const choosable = (inside: GuestInside): CleanKind[] =>
     ? cleanKinds.filter((kind) => inside.found.some(({ what }) => what === kind))
     : [];
 
-/** What becomes of it in a clone. */
-function fateOf(
+/** Clones do not have it: always, or because someone chose so. */
+function isDone(
   { what, cleanable }: InsideFinding,
   inside: GuestInside,
   clean: readonly CleanKind[],
-): string {
+): boolean {
+  return isCleanKind(what)
+    ? clean.includes(what) && choosable(inside).includes(what)
+    : cleanable && renewed.has(what) && reachable(inside);
+}
+
+/** What becomes of it in a clone. */
+function fateOf(finding: InsideFinding, inside: GuestInside, clean: readonly CleanKind[]): string {
+  const { what } = finding;
   if (lacks.has(what)) return '';
-  if (isCleanKind(what)) {
-    if (clean.includes(what)) return 'Left out of clones.';
-    return choosable(inside).includes(what)
-      ? 'Stays in clones.'
-      : 'Stays in clones: take it out of the source and publish again.';
-  }
-  if (cleanable && renewed.has(what) && reachable(inside)) return 'Cleaned on clone.';
-  return 'Stays in clones: take it out of the source and publish again.';
+  if (isDone(finding, inside, clean)) return 'Cleaned on clone.';
+  return isCleanKind(what) && choosable(inside).includes(what)
+    ? 'Stays in clones.'
+    : 'Stays in clones: take it out of the source and publish again.';
 }
 
 function Finding({
@@ -220,7 +228,7 @@ function Finding({
         <IconCircleCheck
           size={16}
           color="var(--state-good)"
-          aria-label="Left out"
+          aria-label="Cleaned on clone"
           style={{ flexShrink: 0, marginTop: 3 }}
         />
       ) : level === 'warn' ? (

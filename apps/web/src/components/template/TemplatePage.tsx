@@ -212,7 +212,8 @@ function Children({ version }: { version: TemplateVersionView }) {
   if (version.children === 0) return <>none</>;
   return (
     <>
-      {version.children}:{' '}
+      {version.children}
+      {children.length === 0 ? '' : ': '}
       {children.slice(0, 12).map((guest, index) => (
         <span key={guest.id}>
           {index > 0 ? ', ' : ''}

@@ -22,6 +22,9 @@ export function CleanField({
 }) {
   return (
     <Stack gap="xs">
+      <Text size="xs" c="dimmed">
+        What the source has from its past, and its clones need not.
+      </Text>
       {cleanKinds.map((kind) => (
         <Checkbox
           key={kind}
@@ -37,7 +40,8 @@ export function CleanField({
         />
       ))}
       <Text size="xs" c="dimmed">
-        {byTemplate && clean.length > 0 ? 'Chosen by its template. ' : ''}Leases of addresses always go.
+        {byTemplate && clean.length > 0 ? 'Chosen by its template. ' : ''}Leases of addresses are left out
+        always.
       </Text>
       {problem === undefined ? null : (
         <Text size="xs" c="var(--mantine-color-error)" role="alert">

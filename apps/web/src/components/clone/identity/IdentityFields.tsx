@@ -92,7 +92,7 @@ export function IdentityFields({
             <AddressField form={form} names={names} problems={problems} onChange={onChange} />
           </Part>
           {windows ? null : (
-            <Part title="Left out of its past">
+            <Part title="Left out">
               <CleanField
                 clean={clean}
                 found={found}
