@@ -1,15 +1,23 @@
-import { Anchor, Center, Stack, Text, Title } from '@mantine/core';
+import { headers } from 'next/headers';
+import { Frame } from '../components/shell/Frame.tsx';
+import { NothingHere } from '../components/shell/NothingHere.tsx';
+import { Providers } from '../components/shell/Providers.tsx';
+import { pageSession } from '../server/page.ts';
 
-export default function NotFound() {
+/** With everything around it for those who are signed in: from a wrong address one goes on by the menu or the search. */
+export default async function NotFound() {
+  const session = await pageSession(await headers());
+  if (!session)
+    return (
+      <main>
+        <NothingHere />
+      </main>
+    );
   return (
-    <Center component="main" mih="60dvh" p="md">
-      <Stack gap={6} align="center">
-        <Title order={1}>There is nothing here</Title>
-        <Text c="dimmed" size="sm">
-          The address is wrong, or what was here is gone.
-        </Text>
-        <Anchor href="/">Overview</Anchor>
-      </Stack>
-    </Center>
+    <Providers cursor={session.cursor}>
+      <Frame user={session.user}>
+        <NothingHere />
+      </Frame>
+    </Providers>
   );
 }

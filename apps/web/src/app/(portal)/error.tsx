@@ -1,17 +1,19 @@
 'use client';
 
-import { Problem } from '../../components/display/Blocks.tsx';
+import { PageTitle, Problem } from '../../components/display/Blocks.tsx';
 
 export default function PageError({ reset }: { error: Error; reset: () => void }) {
   return (
-    <Problem
-      title="This page broke"
-      error={{
-        code: 'internal',
-        message: 'The portal could not show it. What runs goes on.',
-        retryable: true,
-      }}
-      retry={reset}
-    />
+    <>
+      <PageTitle title="This page broke" />
+      <Problem
+        error={{
+          code: 'internal',
+          message: 'The portal could not show it. Guests and running operations go on.',
+          retryable: true,
+        }}
+        retry={reset}
+      />
+    </>
   );
 }

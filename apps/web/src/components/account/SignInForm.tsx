@@ -25,9 +25,14 @@ export function SignInForm({ next, linkUsed }: { next: string; linkUsed: boolean
     <SignInFrame title="Sign in">
       {linkUsed ? (
         <Alert color="gray" variant="outline" mb="md">
-          That sign-in link was used already or is too old. The start tool prints a new one.
+          That sign-in link was used already or is too old. Ask whoever runs this portal for a new one.
         </Alert>
       ) : null}
+      {next === '/' || linkUsed ? null : (
+        <Text size="sm" c="dimmed" mb="md">
+          You are not signed in, or were away for long. Afterwards you are back where you were going.
+        </Text>
+      )}
       <form
         method="post"
         onSubmit={(event) => {
@@ -62,6 +67,9 @@ export function SignInForm({ next, linkUsed }: { next: string; linkUsed: boolean
           </Button>
         </Stack>
       </form>
+      <Text size="xs" c="dimmed" mt="md">
+        No password, or forgotten? Whoever runs this portal can give you a link that signs you in once.
+      </Text>
     </SignInFrame>
   );
 }

@@ -3,6 +3,7 @@
 import { Alert, Box, Button, Group, Skeleton, Stack, Text, Title } from '@mantine/core';
 import { IconAlertTriangle } from '@tabler/icons-react';
 import type { PublicError } from '@offshoot/clone-core/contract';
+import Link from 'next/link';
 import type { ReactNode } from 'react';
 import { publicError } from '../../lib/trpc.ts';
 
@@ -46,6 +47,34 @@ export function Section({
       </Group>
       {children}
     </Box>
+  );
+}
+
+/** A page whose thing could not be read: still with a heading, and with a way on from what is not there. */
+export function FailedPage({
+  title,
+  error,
+  retry,
+  list,
+}: {
+  title: string;
+  error: unknown;
+  retry: () => void;
+  /** Where the others of its kind are. */
+  list: { href: string; label: string };
+}) {
+  return (
+    <>
+      <PageTitle title={title} />
+      <Stack gap="md" align="flex-start">
+        <Box w="100%">
+          <Failed error={error} retry={retry} />
+        </Box>
+        <Link href={list.href} style={{ fontSize: 14 }}>
+          {list.label}
+        </Link>
+      </Stack>
+    </>
   );
 }
 
@@ -134,7 +163,7 @@ export function Facts({ facts }: { facts: readonly (readonly [string, ReactNode]
           key={name}
           style={{
             display: 'grid',
-            gridTemplateColumns: 'minmax(96px, 150px) minmax(0, 1fr)',
+            gridTemplateColumns: 'minmax(96px, min(150px, 28%)) minmax(0, 1fr)',
             gap: 12,
             padding: '5px 0',
           }}

@@ -69,7 +69,12 @@ export const operationTone = (state: OperationState): Tone => operations[state].
 
 function Label({ look: { tone, icon: Icon, word, turning } }: { look: Look }) {
   return (
-    <Group gap={6} wrap="nowrap" component="span" style={{ display: 'inline-flex', whiteSpace: 'nowrap' }}>
+    <Group
+      gap={6}
+      wrap="nowrap"
+      component="span"
+      style={{ display: 'inline-flex', whiteSpace: 'nowrap', verticalAlign: 'middle' }}
+    >
       <Icon
         size={16}
         stroke={2}

@@ -2,7 +2,7 @@
 
 import { Button, Group } from '@mantine/core';
 
-/** The end of a dialog: away from it, or on with it. */
+/** The end of a dialog: away from it, or on with it. What can't be undone is never what Enter does at once. */
 export function Buttons({
   label,
   busy,
@@ -20,15 +20,14 @@ export function Buttons({
 }) {
   return (
     <Group justify="flex-end" mt="md">
-      <Button variant="default" onClick={onDone}>
+      <Button variant="default" onClick={onDone} {...(danger ? { 'data-autofocus': true } : {})}>
         Cancel
       </Button>
       <Button
         onClick={onGo}
         loading={busy}
         disabled={disabled}
-        data-autofocus
-        {...(danger ? { color: 'red.9' } : {})}
+        {...(danger ? { color: 'red.9' } : { 'data-autofocus': true })}
       >
         {label}
       </Button>

@@ -1,6 +1,6 @@
 'use client';
 
-import { Button, Grid, Group, Stack, Table, Text } from '@mantine/core';
+import { Button, Grid, Group, Stack, Text } from '@mantine/core';
 import {
   IconCopyPlus,
   IconPlayerPlay,
@@ -13,16 +13,18 @@ import { useQuery } from '@tanstack/react-query';
 import Link from 'next/link';
 import { useState } from 'react';
 import { formatBytes } from '../../lib/format.ts';
+import { operationTitle } from '../../lib/operation.ts';
 import { useTRPC } from '../../lib/trpc.ts';
 import type { GuestView } from '../../server/views/guest.ts';
-import { Empty, Facts, Failed, PageTitle, Problem, Section, SkeletonRows } from '../display/Blocks.tsx';
+import { Empty, Facts, FailedPage, PageTitle, Problem, Section, SkeletonRows } from '../display/Blocks.tsx';
 import { GuestStateLabel } from '../display/State.tsx';
 import { Ago, Copyable, Quiet, Simulated } from '../display/Text.tsx';
-import { IdentityAlarms } from '../identity/Alarms.tsx';
+import { IdentityAlarms, useAlarms } from '../identity/Alarms.tsx';
 import { IdentityCard } from '../identity/IdentityCard.tsx';
 import { OperationList } from '../operation/OperationList.tsx';
 import { ActionDialog, type Action } from './actions.tsx';
 import { MoreActions } from './MoreActions.tsx';
+import { Disks } from './Disks.tsx';
 import { Drift } from './Drift.tsx';
 import { modeWord } from './GuestTable.tsx';
 import { Outside } from './Outside.tsx';
@@ -36,8 +38,17 @@ export function GuestPage({ id }: { id: string }) {
   const trpc = useTRPC();
   const { data: guest, error, refetch } = useQuery(trpc.guest.get.queryOptions({ id }));
   const [action, setAction] = useState<Action | null>(null);
-  if (error && !guest) return <Failed error={error} retry={() => void refetch()} />;
-  if (!guest)
+  const alarms = useAlarms();
+  if (error && !guest)
+    return (
+      <FailedPage
+        title="Guest"
+        error={error}
+        retry={() => void refetch()}
+        list={{ href: '/guests', label: 'All guests' }}
+      />
+    );
+  if (!guest || alarms.isPending)
     return (
       <>
         <PageTitle title="Guest" />
@@ -75,7 +86,10 @@ export function GuestPage({ id }: { id: string }) {
         ) : null}
         {guest.busy ? (
           <Text size="sm">
-            Being worked on: <Link href={`/operations/${guest.busy.id}`}>{guest.busy.kind}</Link>
+            It is being worked on, so most buttons wait:{' '}
+            <Link href={`/operations/${guest.busy.id}`}>
+              {operationTitle({ kind: guest.busy.kind, title: guest.name })}
+            </Link>
           </Text>
         ) : null}
         <Outside guest={guest} />
@@ -262,44 +276,6 @@ function Size({ guest }: { guest: GuestView }) {
         ['Made', <Ago key="c" at={guest.createdAt} />],
       ]}
     />
-  );
-}
-
-function Disks({ guest }: { guest: GuestView }) {
-  if (guest.disks.length === 0) return null;
-  return (
-    <Section title="Disks">
-      <div className="panel" style={{ overflowX: 'auto' }}>
-        <Table verticalSpacing={8}>
-          <Table.Thead>
-            <Table.Tr>
-              <Table.Th>Disk</Table.Th>
-              <Table.Th visibleFrom="sm">File</Table.Th>
-              <Table.Th>Format</Table.Th>
-              <Table.Th ta="right">Uses</Table.Th>
-              <Table.Th ta="right">Size</Table.Th>
-            </Table.Tr>
-          </Table.Thead>
-          <Table.Tbody>
-            {guest.disks.map((disk) => (
-              <Table.Tr key={disk.target}>
-                <Table.Td>{disk.target}</Table.Td>
-                <Table.Td visibleFrom="sm">
-                  <Copyable value={disk.path} />
-                </Table.Td>
-                <Table.Td>{disk.format}</Table.Td>
-                <Table.Td ta="right" className="num">
-                  {formatBytes(disk.usedBytes)}
-                </Table.Td>
-                <Table.Td ta="right" className="num">
-                  {formatBytes(disk.virtualBytes)}
-                </Table.Td>
-              </Table.Tr>
-            ))}
-          </Table.Tbody>
-        </Table>
-      </div>
-    </Section>
   );
 }
 

@@ -1,6 +1,6 @@
 'use client';
 
-import { Box, Button, Group, Select, Text, TextInput } from '@mantine/core';
+import { Box, Button, Group, Pagination, Select, Text, TextInput } from '@mantine/core';
 import { useDebouncedValue, useMediaQuery } from '@mantine/hooks';
 import { cloneModes, guestStates } from '@offshoot/clone-core/contract';
 import { IconPlayerPlay, IconPlayerStop, IconSearch, IconTrash } from '@tabler/icons-react';
@@ -16,6 +16,7 @@ import { IdentityAlarms } from '../identity/Alarms.tsx';
 import { ActionDialog, type Action } from './actions.tsx';
 import { GuestCards } from './GuestCards.tsx';
 import { GuestTable } from './GuestTable.tsx';
+import classes from './guests.module.css';
 
 export const PAGE_SIZE = 50;
 export type GuestQuery = Exclude<Inputs['guest']['list'], void>;
@@ -26,6 +27,13 @@ const modes = [
   { value: 'found', label: 'Not a clone' },
   { value: 'foreign', label: 'Not made by Offshoot' },
 ];
+
+const pageWords = {
+  first: 'First page',
+  last: 'Last page',
+  next: 'Next page',
+  previous: 'Previous page',
+} as const;
 
 /** Where is mine, and how do I get in? */
 export function GuestsPage({ initialHost }: { initialHost: string | null }) {
@@ -68,7 +76,7 @@ export function GuestsPage({ initialHost }: { initialHost: string | null }) {
         }
       />
       <IdentityAlarms />
-      <Group gap="xs" mb="sm">
+      <Box className={classes['filters'] ?? ''} mb="sm">
         <TextInput
           data-page-search
           value={typed}
@@ -79,13 +87,11 @@ export function GuestsPage({ initialHost }: { initialHost: string | null }) {
           placeholder="Name, address or MAC"
           aria-label="Search guests"
           leftSection={<IconSearch size={15} aria-hidden />}
-          w={{ base: '100%', xs: 260 }}
         />
         <Select
           aria-label="State"
           placeholder="Any state"
           clearable
-          w={140}
           data={guestStates.map((state) => ({ value: state, label: guestStateWord(state) }))}
           value={query.state ?? null}
           onChange={(value) => change({ state: guestStates.find((state) => state === value) ?? null })}
@@ -94,7 +100,6 @@ export function GuestsPage({ initialHost }: { initialHost: string | null }) {
           aria-label="Kind"
           placeholder="Any kind"
           clearable
-          w={130}
           data={modes}
           value={query.mode ?? null}
           onChange={(value) =>
@@ -111,7 +116,6 @@ export function GuestsPage({ initialHost }: { initialHost: string | null }) {
             clearable
             searchable={(hosts.data?.length ?? 0) > 10}
             limit={100}
-            w={150}
             data={(hosts.data ?? []).map(({ id, name }) => ({ value: id, label: name }))}
             value={query.hostId ?? null}
             onChange={(hostId) => change({ hostId })}
@@ -122,13 +126,12 @@ export function GuestsPage({ initialHost }: { initialHost: string | null }) {
             aria-label="Owner"
             placeholder="Anyone’s"
             clearable
-            w={150}
             data={(owners.data ?? []).map(({ id, name }) => ({ value: id, label: name }))}
             value={query.ownerId ?? null}
             onChange={(ownerId) => change({ ownerId })}
           />
         ) : null}
-      </Group>
+      </Box>
       <SelectionBar selected={fresh} onAction={setAction} onClear={() => setSelected([])} />
       {guests.error && !data ? (
         <Failed error={guests.error} retry={() => void guests.refetch()} />
@@ -165,7 +168,25 @@ export function GuestsPage({ initialHost }: { initialHost: string | null }) {
           </Empty>
         )
       ) : narrow ? (
-        <GuestCards guests={data.guests} selected={fresh} onSelect={setSelected} />
+        <>
+          <GuestCards guests={data.guests} selected={fresh} onSelect={setSelected} />
+          {data.total > PAGE_SIZE ? (
+            <Group justify="center" mt="md">
+              <Pagination
+                size="sm"
+                siblings={0}
+                total={Math.ceil(data.total / PAGE_SIZE)}
+                value={query.page ?? 1}
+                onChange={(page) => {
+                  setQuery((old) => ({ ...old, page }));
+                  window.scrollTo({ top: 0 });
+                }}
+                getControlProps={(control) => ({ 'aria-label': pageWords[control] })}
+                getItemProps={(page) => ({ 'aria-label': `Page ${page}` })}
+              />
+            </Group>
+          ) : null}
+        </>
       ) : (
         <GuestTable
           guests={data.guests}
@@ -182,7 +203,7 @@ export function GuestsPage({ initialHost }: { initialHost: string | null }) {
   );
 }
 
-/** Always there, so that selecting moves nothing. */
+/** Always there, so that selecting moves nothing; stays in sight, as what is selected may be far down. */
 function SelectionBar({
   selected,
   onAction,
@@ -194,9 +215,9 @@ function SelectionBar({
 }) {
   const none = selected.length === 0;
   return (
-    <Group gap="xs" mb="xs" h={30}>
+    <Group gap="xs" mb={4} className={classes['selection'] ?? ''}>
       <Box visibleFrom="xs">
-        <Text size="sm" c="dimmed" w={92}>
+        <Text size="sm" c="dimmed" w={92} aria-live="polite">
           {none ? 'Select to act' : count(selected.length, 'guest')}
         </Text>
       </Box>

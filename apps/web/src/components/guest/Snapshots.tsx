@@ -6,7 +6,7 @@ import { IconCamera, IconHistory, IconTrash } from '@tabler/icons-react';
 import { snapshotNameSchema, type GuestSnapshot } from '@offshoot/clone-core/contract';
 import { useMutation } from '@tanstack/react-query';
 import { useState } from 'react';
-import { formatBytes } from '../../lib/format.ts';
+import { formatBytes, formatExact } from '../../lib/format.ts';
 import { whyNoSnapshot } from '../../lib/guest-actions.ts';
 import { useIdempotencyKey } from '../../lib/key.ts';
 import { publicError, useTRPC } from '../../lib/trpc.ts';
@@ -116,7 +116,8 @@ const memoryWords = ({ memoryBytes }: GuestSnapshot): string =>
   memoryBytes === undefined ? 'with memory' : formatBytes(memoryBytes);
 
 const TYPING_MS = 300;
-const today = (): string => new Date().toISOString().slice(0, 16).replace('T', '-').replace(':', '');
+/** Local time, as every other time here: "2026-11-27-0340". */
+const today = (): string => formatExact(new Date()).slice(0, 16).replace(' ', '-').replace(':', '');
 
 function Dialog({ guest, asking, onClose }: { guest: GuestView; asking: Asking; onClose: () => void }) {
   const trpc = useTRPC();

@@ -74,6 +74,24 @@ function titleOf(action: Action, guests: readonly GuestView[]): string {
   return action === 'refresh' ? `Bring ${what} up to date?` : `${verbs[action]} ${what}?`;
 }
 
+/** Most names that a dialog lists before it counts the rest. */
+const NAMED = 8;
+
+/** Which ones, when they are several: the title has only their number. */
+function Names({ guests }: { guests: readonly GuestView[] }) {
+  if (guests.length < 2) return null;
+  const rest = guests.length - NAMED;
+  return (
+    <Text size="sm" c="dimmed">
+      {guests
+        .slice(0, NAMED)
+        .map(({ name }) => name)
+        .join(', ')}
+      {rest > 0 ? ` and ${rest} more` : ''}
+    </Text>
+  );
+}
+
 function Start({ guests, onDone }: DialogProps) {
   const trpc = useTRPC();
   const [idempotencyKey] = useIdempotencyKey();
@@ -81,7 +99,8 @@ function Start({ guests, onDone }: DialogProps) {
     trpc.operation.create.start.mutationOptions({ onSuccess: useReport(guests, onDone) }),
   );
   return (
-    <>
+    <Stack gap="sm">
+      <Names guests={guests} />
       <Text size="sm">
         {guests.length === 1 ? 'It starts as it was defined.' : 'They start one after another.'}
       </Text>
@@ -92,7 +111,7 @@ function Start({ guests, onDone }: DialogProps) {
         onDone={onDone}
         onGo={() => start.mutate({ idempotencyKey, guestIds: guests.map(({ id }) => id) })}
       />
-    </>
+    </Stack>
   );
 }
 
@@ -105,6 +124,7 @@ function Stop({ guests, onDone }: DialogProps) {
   );
   return (
     <Stack gap="sm">
+      <Names guests={guests} />
       <Text size="sm">
         {guests.length === 1
           ? 'It is asked to shut down, and has time to do so.'
@@ -149,6 +169,7 @@ function Delete({ guests, onDone }: DialogProps) {
   const freedBytes = freed.reduce((sum, { base }) => sum + (base?.bytes ?? 0), 0);
   return (
     <Stack gap="sm">
+      <Names guests={own} />
       {own.length > 0 ? (
         <Text size="sm">
           {going.length === 0

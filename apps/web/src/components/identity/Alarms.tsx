@@ -13,10 +13,18 @@ const NAMED = 8;
 /** Most alarms that are shown at once. */
 const SHOWN = 5;
 
-/** Guests that share what must be unique, and what to do; nothing when there are none. `guestId`: only those of this guest. */
-export function IdentityAlarms({ guestId }: { guestId?: string }) {
+/** Pages that begin with alarms ask for them with everything else, so that nothing moves down when they come. */
+export function useAlarms() {
   const trpc = useTRPC();
-  const { data, error } = useQuery({ ...trpc.identity.alarms.queryOptions(), refetchInterval: 60_000 });
+  return useQuery({ ...trpc.identity.alarms.queryOptions(), refetchInterval: 60_000 });
+}
+
+/**
+ * Guests that share what must be unique, and what to do; nothing when there are none. `guestId`: only those of this guest,
+ * with everything at once; a page about something else gets what it means on demand.
+ */
+export function IdentityAlarms({ guestId }: { guestId?: string }) {
+  const { data, error } = useAlarms();
   if (error && !data)
     return (
       <Text size="sm" c="dimmed" mb="md" aria-live="polite">
@@ -30,7 +38,7 @@ export function IdentityAlarms({ guestId }: { guestId?: string }) {
   return (
     <Stack gap="sm" mb="xl" component="section" aria-label="Shared identities">
       {groups.slice(0, SHOWN).map((group) => (
-        <Alarm key={group.key} group={group} />
+        <Alarm key={group.key} group={group} brief={guestId === undefined} />
       ))}
       {groups.length > SHOWN ? (
         <Text size="sm" c="dimmed">
@@ -41,7 +49,7 @@ export function IdentityAlarms({ guestId }: { guestId?: string }) {
   );
 }
 
-function Alarm({ group }: { group: AlarmGroup }) {
+function Alarm({ group, brief }: { group: AlarmGroup; brief: boolean }) {
   return (
     <Alert
       variant="outline"
@@ -54,6 +62,25 @@ function Alarm({ group }: { group: AlarmGroup }) {
         root: { borderColor: 'var(--line)' },
       }}
     >
+      {brief ? (
+        <details>
+          <summary style={{ cursor: 'pointer', color: 'var(--mantine-color-dimmed)' }}>
+            What it means, and what to do
+          </summary>
+          <Box mt={6}>
+            <Lines group={group} />
+          </Box>
+        </details>
+      ) : (
+        <Lines group={group} />
+      )}
+    </Alert>
+  );
+}
+
+function Lines({ group }: { group: AlarmGroup }) {
+  return (
+    <>
       <List size="sm" spacing={6} listStyleType="none" styles={{ itemWrapper: { display: 'block' } }}>
         {group.lines.map((line) => (
           <List.Item key={line.field}>
@@ -73,7 +100,7 @@ function Alarm({ group }: { group: AlarmGroup }) {
       <Text size="sm" c="dimmed" mt={4}>
         Seen <Ago at={group.since} />
       </Text>
-    </Alert>
+    </>
   );
 }
 

@@ -8,7 +8,7 @@ import { count } from '../../lib/format.ts';
 import { fractionOf, operationTitle, stateWords } from '../../lib/operation.ts';
 import { publicError, useTRPC } from '../../lib/trpc.ts';
 import type { OperationView } from '../../server/views/operation.ts';
-import { Failed, PageTitle, Problem, SkeletonRows } from '../display/Blocks.tsx';
+import { FailedPage, PageTitle, Problem, SkeletonRows } from '../display/Blocks.tsx';
 import { operationTone, toneColor } from '../display/State.tsx';
 import { OperationRow } from './OperationRow.tsx';
 
@@ -28,7 +28,15 @@ export function BatchPage({ id }: { id: string }) {
   const trpc = useTRPC();
   const { data, error, refetch } = useQuery(trpc.operation.batch.queryOptions({ batchId: id }));
   const cancel = useMutation(trpc.operation.cancelBatch.mutationOptions());
-  if (error && !data) return <Failed error={error} retry={() => void refetch()} />;
+  if (error && !data)
+    return (
+      <FailedPage
+        title="Operations"
+        error={error}
+        retry={() => void refetch()}
+        list={{ href: '/operations', label: 'All operations' }}
+      />
+    );
   if (!data)
     return (
       <>
@@ -119,8 +127,10 @@ function Summary({ operations }: { operations: readonly OperationView[] }) {
   );
   const groups = order
     .map((state) => ({ state, number: operations.filter((operation) => operation.state === state).length }))
-    .filter(({ number }) => number > 0);
+    // How many are finished is said beside it.
+    .filter(({ state, number }) => number > 0 && state !== 'finished');
   const finished = operations.filter((operation) => operation.state === 'finished').length;
+  const over = operations.every((operation) => isEnded(operation.state));
   return (
     <Box mb="md">
       <Group justify="space-between" mb={6}>
@@ -134,7 +144,9 @@ function Summary({ operations }: { operations: readonly OperationView[] }) {
       <Progress
         value={(100 * done) / operations.length}
         size={10}
-        color={toneColor(operationTone(finished === operations.length ? 'finished' : 'running'))}
+        color={toneColor(
+          operationTone(!over ? 'running' : finished === operations.length ? 'finished' : 'failed'),
+        )}
         aria-label="The whole batch"
       />
     </Box>

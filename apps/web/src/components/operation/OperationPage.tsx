@@ -13,7 +13,7 @@ import { useNow } from '../../lib/now.ts';
 import { operationTitle, secondsOf } from '../../lib/operation.ts';
 import { publicWords, useTRPC } from '../../lib/trpc.ts';
 import type { OperationView } from '../../server/views/operation.ts';
-import { Facts, Failed, PageTitle, SkeletonRows } from '../display/Blocks.tsx';
+import { Facts, FailedPage, PageTitle, SkeletonRows } from '../display/Blocks.tsx';
 import { OperationStateLabel } from '../display/State.tsx';
 import { Ago, Copyable, Simulated } from '../display/Text.tsx';
 import { OperationLog } from './OperationLog.tsx';
@@ -24,7 +24,15 @@ import { Timeline } from './Timeline.tsx';
 export function OperationPage({ id }: { id: string }) {
   const trpc = useTRPC();
   const { data: operation, error, refetch } = useQuery(trpc.operation.get.queryOptions({ id }));
-  if (error && !operation) return <Failed error={error} retry={() => void refetch()} />;
+  if (error && !operation)
+    return (
+      <FailedPage
+        title="Operation"
+        error={error}
+        retry={() => void refetch()}
+        list={{ href: '/operations', label: 'All operations' }}
+      />
+    );
   if (!operation)
     return (
       <>

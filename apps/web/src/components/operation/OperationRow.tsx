@@ -45,8 +45,7 @@ export function OperationRow({ operation }: { operation: OperationView }) {
         )}
       </Box>
       <Text size="xs" c="dimmed" ta="right" className="num" component="div">
-        {seconds === undefined ? ' ' : formatDuration(seconds)}
-        <br />
+        <span className={classes['took']}>{seconds === undefined ? '' : formatDuration(seconds)}</span>
         <Ago at={operation.finishedAt ?? operation.createdAt} />
       </Text>
     </Box>

@@ -11,6 +11,13 @@ import { OperationList } from './OperationList.tsx';
 const shows = ['all', 'active', 'failed', 'finished'] as const;
 type Show = (typeof shows)[number];
 
+const emptyTitles: Readonly<Record<Show, string>> = {
+  all: 'No operations yet',
+  active: 'Nothing is running',
+  failed: 'Nothing failed or was cancelled',
+  finished: 'Nothing is finished yet',
+};
+
 /** What happened, what is happening? */
 export function OperationsPage() {
   const [show, setShow] = useState<Show>('all');
@@ -52,16 +59,36 @@ export function OperationsPage() {
       <OperationList
         filter={{ show, search, cursor: cursors.at(-1) ?? null }}
         empty={
-          <Empty
-            title={show === 'active' ? 'Nothing is running' : 'No operations'}
-            action={
-              <Button component={Link} href="/clone">
-                New clone
-              </Button>
-            }
-          >
-            Everything that is done to a guest shows here, while it happens and afterwards.
-          </Empty>
+          search !== '' ? (
+            <Empty
+              title="No operation is like that"
+              action={
+                <Button
+                  variant="default"
+                  onClick={() => {
+                    setTyped('');
+                    setShow('all');
+                    begin();
+                  }}
+                >
+                  Show all
+                </Button>
+              }
+            >
+              Nothing matches the search and the choice above.
+            </Empty>
+          ) : (
+            <Empty
+              title={emptyTitles[show]}
+              action={
+                <Button component={Link} href="/clone">
+                  New clone
+                </Button>
+              }
+            >
+              Everything that is done to a guest shows here, while it happens and afterwards.
+            </Empty>
+          )
         }
         renderFooter={(next) =>
           next === null && cursors.length === 0 ? null : (

@@ -6,7 +6,7 @@ import Link from 'next/link';
 import { count } from '../../lib/format.ts';
 import { useTRPC, type Outputs } from '../../lib/trpc.ts';
 import { Empty, Failed, PageTitle, Section, SkeletonRows } from '../display/Blocks.tsx';
-import { IdentityAlarms } from '../identity/Alarms.tsx';
+import { IdentityAlarms, useAlarms } from '../identity/Alarms.tsx';
 import { FleetSummary } from '../host/FleetSummary.tsx';
 import { HostCard } from '../host/HostCard.tsx';
 import { OperationRow } from '../operation/OperationRow.tsx';
@@ -17,8 +17,9 @@ type Overview = Outputs['overview']['get'];
 export function OverviewPage() {
   const trpc = useTRPC();
   const { data, error, refetch } = useQuery({ ...trpc.overview.get.queryOptions(), refetchInterval: 30_000 });
+  const alarms = useAlarms();
   if (error && !data) return <Failed error={error} retry={() => void refetch()} />;
-  if (!data)
+  if (!data || alarms.isPending)
     return (
       <>
         <PageTitle title="Overview" />

@@ -7,6 +7,7 @@ import { IconDeviceDesktop, IconPlus, IconSearch, IconStack2 } from '@tabler/ico
 import { useRouter } from 'next/navigation';
 import { useState } from 'react';
 import { useTRPC } from '../../lib/trpc.ts';
+import { guestStateWord } from '../display/State.tsx';
 import { pages } from './pages.ts';
 
 /** Ctrl+K: pages, guests and templates by name. */
@@ -42,7 +43,7 @@ export function Palette() {
       group: 'Guests',
       actions: (guests.data?.guests ?? []).map((guest) =>
         go(guest.id, guest.name, `/guests/${guest.id}`, {
-          description: [guest.state, guest.address].filter(Boolean).join(' · '),
+          description: [guestStateWord(guest.state), guest.address].filter(Boolean).join(' · '),
           leftSection: <IconDeviceDesktop size={17} />,
         }),
       ),

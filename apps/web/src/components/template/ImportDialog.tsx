@@ -61,7 +61,7 @@ export function ImportDialog({ onClose }: { onClose: () => void }) {
         Object.fromEntries(
           parsed.error.issues.map((issue) => [
             String(issue.path[0]),
-            friendly(String(issue.path[0]), issue.message),
+            friendly(String(issue.path[0]), issue.message, values.template),
           ]),
         ),
       );
@@ -98,7 +98,7 @@ export function ImportDialog({ onClose }: { onClose: () => void }) {
               onChange={(value) => set({ hostId: value })}
               error={problems['hostId']}
             />
-            <TextInput label="System" {...text('osName')} />
+            <TextInput label="Operating system" {...text('osName')} />
             <NumberInput
               label="Processors"
               value={values.vcpus}
@@ -144,8 +144,9 @@ export function ImportDialog({ onClose }: { onClose: () => void }) {
   );
 }
 
-function friendly(field: string, message: string): string {
+function friendly(field: string, message: string, value: string): string {
   if (field === 'imagePath') return 'Give the full path on the host, from the first slash.';
   if (field === 'hostId') return 'Pick a host.';
+  if (field === 'template' && value.trim() === '') return 'Give it a name.';
   return message;
 }

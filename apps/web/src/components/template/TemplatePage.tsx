@@ -10,7 +10,7 @@ import { formatBytes } from '../../lib/format.ts';
 import { useIdempotencyKey } from '../../lib/key.ts';
 import { publicError, useTRPC } from '../../lib/trpc.ts';
 import type { TemplateVersionView, TemplateView } from '../../server/views/template.ts';
-import { Empty, Facts, Failed, PageTitle, Problem, Section, SkeletonRows } from '../display/Blocks.tsx';
+import { Empty, Facts, FailedPage, PageTitle, Problem, Section, SkeletonRows } from '../display/Blocks.tsx';
 import { Ago, Copyable } from '../display/Text.tsx';
 import { BringDialog } from '../host/BringDialog.tsx';
 import { InsideReport, type Cleaning } from '../identity/InsideReport.tsx';
@@ -29,7 +29,15 @@ export function TemplatePage({ id }: { id: string }) {
   );
   const [doomed, setDoomed] = useState<TemplateVersionView | null>(null);
   const [brought, setBrought] = useState<TemplateVersionView | null>(null);
-  if (error && !template) return <Failed error={error} retry={() => void refetch()} />;
+  if (error && !template)
+    return (
+      <FailedPage
+        title="Template"
+        error={error}
+        retry={() => void refetch()}
+        list={{ href: '/templates', label: 'All templates' }}
+      />
+    );
   if (!template)
     return (
       <>
@@ -148,14 +156,6 @@ function Version({
       <Facts
         facts={[
           [
-            'Digest',
-            <Copyable
-              key="d"
-              value={`sha256:${version.digest}`}
-              shown={`sha256:${version.digest.slice(0, 12)}…`}
-            />,
-          ],
-          [
             'Size',
             <span key="s">
               {formatBytes(version.allocatedBytes)} stored, {formatBytes(version.virtualBytes)} as the guest
@@ -187,6 +187,14 @@ function Version({
             </Link>,
           ],
           ['Made', <Ago key="m" at={version.createdAt} />],
+          [
+            'Digest',
+            <Copyable
+              key="d"
+              value={`sha256:${version.digest}`}
+              shown={`sha256:${version.digest.slice(0, 12)}…`}
+            />,
+          ],
         ]}
       />
       <Title order={3} mt="sm" mb="xs" fz="sm">
