@@ -15,10 +15,10 @@ export function AccountPage() {
   if (error && !me) return <Failed error={error} retry={() => void refetch()} />;
   if (!me)
     return (
-      <>
+      <div style={{ maxWidth: 520 }}>
         <PageTitle title="Account" />
         <SkeletonRows rows={4} height={48} />
-      </>
+      </div>
     );
   return (
     <div style={{ maxWidth: 520 }}>

@@ -148,7 +148,7 @@ function Dialog({ guest, asking, onClose }: { guest: GuestView; asking: Asking; 
           />
         ) : null}
         <GuestPlan preview={preview} problem={ask.error ? publicError(ask.error) : undefined} />
-        <Group justify="flex-end">
+        <Group justify="flex-end" mt="md">
           <Button
             variant="default"
             onClick={onClose}

@@ -15,7 +15,14 @@ import classes from './lineage.module.css';
 import { LineageTree } from './LineageTree.tsx';
 
 // Only a wide screen draws it: a phone need not load it.
-const Canvas = dynamic(async () => (await import('./LineageCanvas.tsx')).LineageCanvas, { ssr: false });
+const Canvas = dynamic(async () => (await import('./LineageCanvas.tsx')).LineageCanvas, {
+  ssr: false,
+  loading: () => (
+    <Text size="sm" c="dimmed" p="md">
+      Drawing it…
+    </Text>
+  ),
+});
 
 /** Who was cloned from whom, and who takes which space? */
 export function LineagePage({ focus }: { focus: LineageFocus | null }) {

@@ -131,6 +131,10 @@ function Summary({ operations }: { operations: readonly OperationView[] }) {
     .filter(({ state, number }) => number > 0 && state !== 'finished');
   const finished = operations.filter((operation) => operation.state === 'finished').length;
   const over = operations.every((operation) => isEnded(operation.state));
+  // The colour of what went worst; blue as long as something goes on.
+  const worst = over
+    ? (order.find((state) => operations.some((one) => one.state === state)) ?? 'finished')
+    : 'running';
   return (
     <Box mb="md">
       <Group justify="space-between" mb={6}>
@@ -144,9 +148,7 @@ function Summary({ operations }: { operations: readonly OperationView[] }) {
       <Progress
         value={(100 * done) / operations.length}
         size={10}
-        color={toneColor(
-          operationTone(!over ? 'running' : finished === operations.length ? 'finished' : 'failed'),
-        )}
+        color={toneColor(operationTone(worst))}
         aria-label="The whole batch"
       />
     </Box>

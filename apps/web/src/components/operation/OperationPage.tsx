@@ -94,7 +94,7 @@ function About({ operation }: { operation: OperationView }) {
           </span>,
         ],
         [
-          'Took',
+          operation.finishedAt === null && seconds !== undefined ? 'Running for' : 'Took',
           seconds === undefined || now === undefined ? (
             'not started'
           ) : (

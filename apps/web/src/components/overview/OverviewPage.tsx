@@ -43,7 +43,7 @@ export function OverviewPage() {
       <IdentityAlarms />
       {nothingYet ? (
         <Box mb="xl">
-          <First sample={data.sample} />
+          <First sample={data.sample} guests={data.fleet.guests} />
         </Box>
       ) : (
         <Section
@@ -122,7 +122,21 @@ function wellness({ fleet }: Overview): string {
     : `${running} · ${count(unwell, 'host')} ${unwell === 1 ? 'needs' : 'need'} attention`;
 }
 
-function First({ sample }: { sample: Overview['sample'] }) {
+function First({ sample, guests }: { sample: Overview['sample']; guests: number }) {
+  if (!sample && guests > 0)
+    return (
+      <Empty
+        title="Make your first clone"
+        action={
+          <Button component={Link} href="/clone">
+            New clone
+          </Button>
+        }
+      >
+        {count(guests, 'guest was', 'guests were')} found on the hosts. Clone one as it is; it stays
+        unchanged.
+      </Empty>
+    );
   if (!sample) {
     return (
       <Empty

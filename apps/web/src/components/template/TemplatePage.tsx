@@ -284,7 +284,7 @@ function DeleteVersion({
         {blast ? <BlastRadius blast={blast} what="its disks" /> : null}
         <OnHost users={users} />
         {remove.error ? <Problem error={publicError(remove.error)} /> : null}
-        <Group justify="flex-end">
+        <Group justify="flex-end" mt="md">
           <Button variant="default" onClick={onClose} data-autofocus>
             Keep it
           </Button>
