@@ -13,13 +13,17 @@ import { count, formatBytes } from './format.ts';
 
 export { fieldName, wordsOf } from '@offshoot/clone-core/contract/identity-words';
 
-export const wayWords: Readonly<Record<IdentityWay, string>> = {
+const wayWords: Readonly<Record<IdentityWay, string>> = {
   seed: 'by a drive that cloud-init reads at its first start',
   agent: 'by its guest agent, while its network was off',
   offline: 'in its disk, before it started',
   unattend: 'by an answer file that Windows reads at its first start',
-  none: 'not at all: nothing inside was changed',
+  none: 'not at all',
 };
+
+/** "Given in its disk, before it started." A certificate may come from a newer installation, with ways unknown here. */
+export const givenWords = (way: IdentityWay, begin = 'Given'): string =>
+  way === 'none' ? 'Nothing inside was changed.' : `${begin} ${wayWords[way] ?? way}.`;
 
 export const policyWords: Readonly<Record<LinkPolicy, { name: string; means: string }>> = {
   strict: {

@@ -3,7 +3,7 @@
 import { Group, Stack, Text } from '@mantine/core';
 import { IconAlertTriangle, IconCircleCheck, IconCircleX } from '@tabler/icons-react';
 import Link from 'next/link';
-import { changedWords, keptWords, verdictWords, wayWords } from '../../lib/identity.ts';
+import { changedWords, keptWords, verdictWords, givenWords } from '../../lib/identity.ts';
 import type { Outputs } from '../../lib/trpc.ts';
 import { Facts } from '../display/Blocks.tsx';
 import { Ago, Copyable } from '../display/Text.tsx';
@@ -76,10 +76,7 @@ function Content({ verified }: { verified: Extract<Verified, { valid: true }> })
         ['Made from', `${body.source.label} (${body.source.type}, ${body.mode})`],
         ['Issued', <Ago key="i" at={body.issuedAt} />],
         ['Proof', verdictWords(identity)],
-        [
-          'Identity',
-          `Given ${wayWords[identity.way] ?? identity.way}.${changed === '' ? '' : ` Its own: ${changed}.`}`,
-        ],
+        ['Identity', `${givenWords(identity.way)}${changed === '' ? '' : ` Its own: ${changed}.`}`],
         ['Host name', identity.decided.hostname],
         ['Machine id', <Copyable key="m" value={identity.decided.machineId} />],
         ...identity.problems.map((problem) => ['Problem', problem] as const),

@@ -17,7 +17,7 @@ import {
   leftOutWords,
   verdictRemedy,
   verdictWords,
-  wayWords,
+  givenWords,
 } from '../../lib/identity.ts';
 import { publicError, useTRPC, type Outputs } from '../../lib/trpc.ts';
 import type { GuestView } from '../../server/views/guest.ts';
@@ -101,7 +101,8 @@ function Proof({ outcome }: { outcome: Outcome }) {
         </Text>
       )}
       <Text size="sm">
-        Given {wayWords[outcome.way]}.{changed === '' ? '' : ` Its own: ${changed}.`}
+        {givenWords(outcome.way)}
+        {changed === '' ? '' : ` Its own: ${changed}.`}
         {leftOut === '' ? '' : ` Left out: its source’s ${leftOut}.`}
       </Text>
       <Text size="sm">{linkWords(outcome)}</Text>

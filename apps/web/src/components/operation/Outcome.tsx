@@ -13,7 +13,7 @@ import type { IdentityOutcome } from '@offshoot/clone-core/contract/identity';
 import { useQuery } from '@tanstack/react-query';
 import type { ReactNode } from 'react';
 import { count, formatBytes, formatDuration } from '../../lib/format.ts';
-import { verdictRemedy, verdictWords, wayWords } from '../../lib/identity.ts';
+import { verdictRemedy, verdictWords, givenWords } from '../../lib/identity.ts';
 import { isHiddenBase } from '../../lib/operation.ts';
 import { useTRPC } from '../../lib/trpc.ts';
 import { verdict, verificationWords } from '../../lib/verification.ts';
@@ -205,7 +205,7 @@ function transferFacts({
 function identityFacts(identity: IdentityOutcome): string[] {
   const remedy = verdictRemedy(identity);
   return [
-    `Identity ${wayWords[identity.way]}. ${verdictWords(identity)}.`,
+    `${givenWords(identity.way, 'Its identity was given')} ${verdictWords(identity)}.`,
     ...identity.problems,
     ...(remedy === undefined ? [] : [remedy]),
   ];
