@@ -96,7 +96,23 @@ export async function allPlaces(page: Page): Promise<Place[]> {
     { name: 'host', path: host, ready: heading(/\S/) },
     { name: 'certificate', path: '/certificates/verify', ready: heading('Check a certificate') },
     { name: 'account', path: '/account', ready: heading('Account') },
-    { name: 'not-found', path: '/nothing-here', ready: heading(/\S/) },
+    {
+      name: 'not-found',
+      path: '/nothing-here',
+      ready: async (page) => {
+        await heading('There is nothing here')(page);
+        // One goes on from there as from any other page.
+        await expect(page.getByRole('banner').getByRole('link', { name: 'New clone' })).toBeVisible();
+      },
+    },
+    {
+      name: 'gone',
+      path: '/guests/00000000-0000-7000-8000-000000000000',
+      ready: async (page) => {
+        await heading('Guest')(page);
+        await expect(page.getByText('There is no such guest')).toBeVisible();
+      },
+    },
   ];
   return places.map(settled);
 }

@@ -60,7 +60,9 @@ function List({ guest, onAsk }: { guest: GuestView; onAsk: (asking: Asking) => v
           <Table.Tr>
             <Table.Th>Name</Table.Th>
             <Table.Th>Taken</Table.Th>
-            <Table.Th ta="right">Memory</Table.Th>
+            <Table.Th ta="right" visibleFrom="sm">
+              Memory
+            </Table.Th>
             <Table.Th />
           </Table.Tr>
         </Table.Thead>
@@ -71,12 +73,12 @@ function List({ guest, onAsk }: { guest: GuestView; onAsk: (asking: Asking) => v
               <Table.Td>
                 <Ago at={snapshot.takenAt} />
               </Table.Td>
-              <Table.Td ta="right" className="num">
+              <Table.Td ta="right" className="num" visibleFrom="sm">
                 {snapshot.withMemory ? memoryWords(snapshot) : <Quiet>disks only</Quiet>}
               </Table.Td>
               <Table.Td>
                 {snapshot.ours ? (
-                  <Group gap="xs" justify="flex-end" wrap="nowrap">
+                  <Group gap="xs" justify="flex-end">
                     <Button
                       size="xs"
                       variant="default"

@@ -68,6 +68,8 @@ export function LiveProvider({ cursor, children }: { cursor: string | null; chil
     const again = (): void => {
       close();
       say('connecting');
+      // A stream does not tell why it was refused. When the session is over, this question's answer sends to sign-in.
+      void queryClient.prefetchQuery({ ...trpc.me.get.queryOptions(), staleTime: 0 });
       retryTimer = setTimeout(open, 1000 + Math.random() * 1000);
     };
     const open = (): void => {
