@@ -281,8 +281,8 @@ function Size({ guest }: { guest: GuestView }) {
 
 function Clones({ guest }: { guest: GuestView }) {
   const trpc = useTRPC();
-  const { data } = useQuery(trpc.guest.clones.queryOptions({ id: guest.id }));
-  if (!data || data.length === 0) return null;
+  const { data = [] } = useQuery(trpc.guest.clones.queryOptions({ id: guest.id }));
+  if (data.length === 0) return null;
   return (
     <Section title={`Cloned from it (${guest.clones})`}>
       <Group className="panel" p="sm" gap="md">
