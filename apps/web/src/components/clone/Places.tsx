@@ -44,7 +44,7 @@ const Reason = ({ why }: { why: string }) => (
 );
 
 const HostLink = ({ id, name }: { id: string; name: string }) => (
-  <Anchor component={Link} href={`/hosts/${id}`} inherit>
+  <Anchor component={Link} href={`/hosts/${id}`} inherit underline="always">
     {name}
   </Anchor>
 );

@@ -58,7 +58,12 @@ export function Simulated() {
         size="sm"
         radius="sm"
         tt="none"
-        style={{ color: 'var(--mantine-color-dimmed)', borderColor: 'var(--line)', fontWeight: 500 }}
+        style={{
+          color: 'var(--mantine-color-dimmed)',
+          borderColor: 'var(--line)',
+          fontWeight: 500,
+          flexShrink: 0,
+        }}
       >
         simulated
       </Badge>
