@@ -30,7 +30,7 @@ export function SignInForm({ next, linkUsed }: { next: string; linkUsed: boolean
       ) : null}
       {next === '/' || linkUsed ? null : (
         <Text size="sm" c="dimmed" mb="md">
-          You are not signed in, or were away for long. Afterwards you are back where you were going.
+          Sign in to go on to the page you asked for.
         </Text>
       )}
       <form
