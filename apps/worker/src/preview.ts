@@ -37,6 +37,10 @@ function requestOf({ guestId, ...asked }: GuestQuestion): StoredRequest {
   switch (asked.kind) {
     case 'reset':
       return { ...asked, agentTimeoutSeconds: AGENT_SECONDS };
+    case 'migrate': {
+      const { kind, hostId, network } = asked;
+      return { kind, targetHostId: hostId, ...(network === undefined ? {} : { network }) };
+    }
     case 'capture': {
       const { kind, template, memory } = asked;
       return { kind, guestId, template: { name: template, description: '' }, ...(memory ? { memory } : {}) };

@@ -64,7 +64,7 @@ export async function runWorker(
       simulated: host.driver.info.simulated,
       workerVersion: version,
     });
-    await host.peers?.open(log);
+    await host.peers?.open(log, host.driver);
     if (!host.peers) await registerPeer(db, host.id, null);
     const ring = async (jobs: readonly JobRef[]): Promise<void> => {
       for (const job of jobs) {

@@ -44,6 +44,7 @@ export const operationKinds = [
   'remove-snapshot',
   'promote',
   'transfer',
+  'migrate',
 ] as const;
 /**
  * `refresh` brings a full clone up to date with its source; `restore` puts it back to a state kept by a refresh.
@@ -52,7 +53,7 @@ export const operationKinds = [
  * `verify` compares a guest's disks with what it was cloned from;
  * `reset` puts a linked clone back to what it was when it was cloned; `revert` puts a guest back to a `snapshot`;
  * `promote` detaches a linked clone from its base: it becomes a full one;
- * `transfer` brings a base from another host.
+ * `transfer` brings a base from another host; `migrate` moves a guest to another host.
  */
 export type OperationKind = (typeof operationKinds)[number];
 
@@ -89,6 +90,13 @@ export const sourceSchema = z.discriminatedUnion('type', [
 /** A row of the catalog or of the inventory to clone from. */
 export type Source = z.infer<typeof sourceSchema>;
 
+/** Name of a host's libvirt network. */
+export const networkSchema = z
+  .string()
+  .min(1)
+  .max(64)
+  .regex(/^[A-Za-z0-9._-]+$/, 'A network name holds letters, digits, dot, dash and underscore.');
+
 export const cloneOptionsSchema = z.strictObject({
   /** Start the clone when it is made. */
   start: z.boolean().default(true),
@@ -99,12 +107,7 @@ export const cloneOptionsSchema = z.strictObject({
   /** MiB. */
   memoryMiB: z.int().min(64).max(4_194_304).optional(),
   /** Name of the host's libvirt network for every NIC; unset: as the source. */
-  network: z
-    .string()
-    .min(1)
-    .max(64)
-    .regex(/^[A-Za-z0-9._-]+$/, 'A network name holds letters, digits, dot, dash and underscore.')
-    .optional(),
+  network: networkSchema.optional(),
   /** TPM state: `new` gives the clone an empty TPM (secrets sealed in the source's stay there); `copy` copies it (stopped source only). */
   tpm: z.enum(['new', 'copy']).default('new'),
   /** Full clones of what stands still: compare the copy with its source, byte by byte, before it starts. */
@@ -366,6 +369,13 @@ export const guestQuestionSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('restore'), guestId: z.uuid(), to: z.int().min(0) }),
   z.strictObject({ kind: z.literal('reset'), guestId: z.uuid(), waitForAgent: z.boolean() }),
   z.strictObject({ kind: z.literal('promote'), guestId: z.uuid() }),
+  /** `network`: of that host, for all its network cards; left out: those it has. */
+  z.strictObject({
+    kind: z.literal('migrate'),
+    guestId: z.uuid(),
+    hostId: hostIdSchema,
+    network: networkSchema.optional(),
+  }),
   z.strictObject({ kind: z.literal('snapshot'), guestId: z.uuid(), name: snapshotNameSchema }),
   z.strictObject({ kind: z.literal('revert'), guestId: z.uuid(), name: snapshotNameSchema }),
   z.strictObject({ kind: z.literal('remove-snapshot'), guestId: z.uuid(), name: snapshotNameSchema }),

@@ -21,6 +21,7 @@ import type {
   VerifyDepth,
 } from './contract.ts';
 import type { AttestedIdentity, CleanKind, GuestInside } from './identity/contract.ts';
+import type { Duplex } from 'node:stream';
 
 /** A guest on the driver's host. `uuid` is the hypervisor's own; `name` is for messages and as second check. */
 export interface GuestRef {
@@ -81,6 +82,19 @@ export type OperationRequest =
       replace: boolean;
       bytesPerSecond?: number;
     }
+  /**
+   * Moves a guest, running or stopped, to another host. `owned`: as for `delete`. `base`: what its disks stand on, as this
+   * host has it. `generations`: it has earlier states. `network`: for its network cards there.
+   */
+  | {
+      kind: 'migrate';
+      guest: GuestRef;
+      target: { hostId: string; name: string };
+      owned: string[];
+      base?: CapturedBase;
+      generations: boolean;
+      network?: string;
+    }
   | { kind: 'verify'; guest: GuestRef; against: DriverSource; depth: VerifyDepth }
   /**
    * New disks on the base for the same guest, which is switched off for it and started again if it ran. `owned`: as for
@@ -136,6 +150,8 @@ export interface Step extends StepView {
    * host that is away is waited for.
    */
   irreversible?: true;
+  /** Once it is done nothing can be undone any more, as with `irreversible`; until then it can. */
+  commits?: true;
   /** What steps before it made is in use once this is done: when it can't be undone, they are left as they are. */
   standsOnEarlier?: true;
 }
@@ -169,6 +185,8 @@ export interface Plan<S extends Step = Step> extends PlanView {
   generations?: Generations;
   /** Files of the guest that are gone when the plan is finished. */
   removes?: string[];
+  /** The guest is on another host when the plan is finished: what is its own there, and what it stands on. */
+  moves?: { hostId: string; owned: string[]; baseDigest?: string };
   /** Asked for by itself once the plan is finished. */
   follow?: 'promote';
   /** Bases this guest's disks stand on: recorded as children when the clone is made. Digest of the base. */
@@ -255,6 +273,11 @@ export interface Driver<S extends Step = Step, F extends Facts = Facts> {
    * it can't tell. Left out: the driver has no way to ask.
    */
   attest?(guest: GuestRef, signal: AbortSignal): Promise<AttestedIdentity | undefined>;
+  /**
+   * Answers one question of the worker of a host that a guest comes from. `allows`: whether that host performs that
+   * operation just now, and it brings a guest here. Left out: guests can't come to hosts of this kind.
+   */
+  receive?(stream: Duplex, allows: (operationId: string) => Promise<boolean>): Promise<void>;
   /** Calls back soon after a guest changed by any hand; until the signal aborts. */
   watch(onChange: () => void, signal: AbortSignal): Promise<void>;
 }

@@ -69,7 +69,9 @@ export async function execute<S extends Step>(
   let result: OperationResult = { ...from.result };
   let index = from.nextStep;
   let undoing = from.undoing;
-  let committed = isCommitted(plan, from.begun === true ? index : index - 1);
+  let committed =
+    isCommitted(plan, from.begun === true ? index : index - 1) ||
+    plan.steps.slice(0, index).some((step) => step.commits === true);
   const firm = withoutCancel(signal);
 
   const contextFor = (at: number, stepSignal: AbortSignal, onNote: (text: string) => void): StepContext => ({
@@ -100,6 +102,7 @@ export async function execute<S extends Step>(
           const report = meter.report(progress);
           if (report) journal.progress(index, report);
         }
+        committed ||= step.commits === true;
         throwIfAborted(obeyed());
         await journal.stepFinished(index, note, result);
       } catch (thrown) {

@@ -1,6 +1,7 @@
 /** The rows of clones on one host: guests that reserve their names, and an operation each. Internal to this package. */
 import type { CloneRequest } from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
+import { namesGoingTo } from './arriving.ts';
 import { inventoryEvent, type NewOperation } from './ask.ts';
 import { withCleaning } from './catalog.ts';
 import { needOf, reserveOf, type SourceSize } from './placement/need.ts';
@@ -80,6 +81,8 @@ async function reserve(
   request: CloneRequest,
   source: ResolvedSource,
 ): Promise<string[]> {
+  const [coming] = await namesGoingTo(tx, source.hostId, request.names);
+  if (coming !== undefined) throw nameTaken(coming, request.names);
   const rows = request.names.map((name) => ({ id: newId(), name }));
   // In name order, so that two requests with overlapping names can't wait for each other.
   const { rows: made } = await tx.query<{ id: string }>(
@@ -102,11 +105,14 @@ async function reserve(
   if (made.length < rows.length) {
     const reserved = new Set(made.map((row) => row.id));
     const index = rows.findIndex((row) => !reserved.has(row.id));
-    throw new OffshootError('name-taken', {
-      publicMessage: `There is a guest named “${rows[index]?.name ?? ''}” on this host already.`,
-      remedy: 'Choose another name.',
-      field: `names.${index}`,
-    });
+    throw nameTaken(rows[index]?.name ?? '', request.names);
   }
   return rows.map((row) => row.id);
 }
+
+const nameTaken = (name: string, names: readonly string[]): OffshootError =>
+  new OffshootError('name-taken', {
+    publicMessage: `There is a guest named “${name}” on this host already, or on its way there.`,
+    remedy: 'Choose another name.',
+    field: `names.${names.indexOf(name)}`,
+  });

@@ -12,20 +12,25 @@ const AGAIN_AFTER_MINUTES = 60;
 /** One that failed for the moment (the host did not answer), minutes. */
 const RETRY_AFTER_MINUTES = 1;
 
-/** No template version is made of this content, no guest's disks are overlays on it, and no host is getting it. */
+/** No template version is made of this content, no guest's disks are overlays on it, and neither it nor a guest on it goes to a host. */
 const UNUSED = `NOT EXISTS (SELECT 1 FROM "template_version" v JOIN "base" vb ON vb."id" = v."baseId" WHERE vb."digest" = b."digest")
   AND NOT EXISTS (SELECT 1 FROM "guest" g WHERE g."baseId" = b."id")
   AND NOT EXISTS (SELECT 1 FROM "operation" t WHERE t."kind" = 'transfer' AND t."request" ->> 'digest' = b."digest"
-    AND t."state" IN ('waiting', 'queued', 'running', 'undoing'))`;
+    AND t."state" IN ('waiting', 'queued', 'running', 'undoing'))
+  AND NOT EXISTS (SELECT 1 FROM "operation" m WHERE m."kind" = 'migrate' AND m."request" ->> 'baseDigest' = b."digest"
+    AND m."state" IN ('waiting', 'queued', 'running', 'undoing'))`;
 
 /**
- * Asks for the removal of every base of the host that no template shows and nothing stands on, once each. Inside the
+ * Asks for the removal of every base of the hosts that no template shows and nothing stands on, once each. Inside the
  * transaction that took the last child away, so that a crash can't lose it; the caller appends the events last.
  */
-export async function collectBases(tx: Tx, hostId: string): Promise<{ jobs: JobRef[]; events: NewEvent[] }> {
+export async function collectBases(
+  tx: Tx,
+  ...hostIds: string[]
+): Promise<{ jobs: JobRef[]; events: NewEvent[] }> {
   const locked = await tx.query<{ id: string }>(
-    `SELECT b."id" FROM "base" b WHERE b."hostId" = $1 AND ${UNUSED} ORDER BY b."id" FOR NO KEY UPDATE OF b SKIP LOCKED`,
-    [hostId],
+    `SELECT b."id" FROM "base" b WHERE b."hostId" = ANY($1::text[]) AND ${UNUSED} ORDER BY b."id" FOR NO KEY UPDATE OF b SKIP LOCKED`,
+    [hostIds],
   );
   if (locked.rows.length === 0) return { jobs: [], events: [] };
   // Locked now. A child may have come between the first look and the lock, so this one decides.

@@ -7,7 +7,13 @@ import { appendEvents } from './events.ts';
 import { transaction, type Tx } from './transaction.ts';
 
 /** What may be asked of a host that is being emptied: it takes something away from there. */
-const EMPTIES: ReadonlySet<OperationKind> = new Set(['stop', 'delete', 'remove-base', 'remove-snapshot']);
+const EMPTIES: ReadonlySet<OperationKind> = new Set([
+  'migrate',
+  'stop',
+  'delete',
+  'remove-base',
+  'remove-snapshot',
+]);
 
 /**
  * serving: asked for work. draining: asked for nothing new, finishes what it was asked for. maintenance: begins nothing

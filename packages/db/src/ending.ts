@@ -105,12 +105,13 @@ export async function wakeFollowers(
   operationId: string,
   baseId: string | null,
 ): Promise<{ jobs: JobRef[]; events: NewEvent[] }> {
-  const { rows } = await tx.query<JobRef & { guestId: string | null }>(
+  const { rows } = await tx.query<JobRef & { guestId: string | null; kind: OperationKind }>(
     `UPDATE "operation" SET "state" = 'queued' WHERE "afterId" = $1 AND "state" = 'waiting'
-     RETURNING "id" AS "operationId", "hostId", "lane", "guestId"`,
+     RETURNING "id" AS "operationId", "hostId", "lane", "guestId", "kind"`,
     [operationId],
   );
-  const guestIds = rows.flatMap((row) => (row.guestId === null ? [] : [row.guestId]));
+  // Of clones: a guest that goes to the base stands on its own host's copy until it is there.
+  const guestIds = rows.flatMap((row) => (row.guestId === null || row.kind !== 'clone' ? [] : [row.guestId]));
   if (baseId !== null && guestIds.length > 0) {
     await tx.query(
       `UPDATE "guest" SET "baseId" = $2 WHERE "id" = ANY($1::uuid[]) AND "mode" IN ('linked', 'memory')`,

@@ -10,6 +10,7 @@ import type {
 import type { Plan } from '@offshoot/clone-core/driver';
 import type { Outcome } from '@offshoot/clone-core/execute';
 import { OffshootError } from '@offshoot/clone-core/errors';
+import { settleMove } from './arriving.ts';
 import { insertUnasked, inventoryEvent } from './ask.ts';
 import { recordBase, removeBase } from './catalog.ts';
 import { keepIdentity } from './certificates.ts';
@@ -67,7 +68,9 @@ async function record(tx: Tx, held: Claim, reported: Outcome): Promise<JobRef[]>
       ? await applyFinished(tx, held, row, outcome.result)
       : await applyUndone(tx, row, outcome.state, error);
   await forgetDisks(tx, row.kind, row.guestId);
-  const collected = mayFreeBase(row, outcome) ? await collectBases(tx, row.hostId) : { jobs: [], events: [] };
+  const collected = mayFreeBase(row, outcome)
+    ? await collectBases(tx, row.hostId, ...hostsTouched(held))
+    : { jobs: [], events: [] };
   const healing = await quarantineFound(tx, held, row, result);
   await appendEvents(tx, [
     stateEvent(row, outcome, result, error),
@@ -96,9 +99,13 @@ async function quarantineFound(
   return rows[0] ? quarantine(tx, rows[0].digest, [row.hostId], row.hostId) : { jobs: [], events: [] };
 }
 
+/** A base went ahead of the guest. */
+const hostsTouched = ({ request }: Claim): string[] =>
+  request.kind === 'migrate' ? [request.targetHostId] : [];
+
 /** A guest went, or a base was made that nothing came to stand on. */
 const mayFreeBase = (row: FinishedRow, outcome: Outcome): boolean =>
-  outcome.state !== 'finished' || ['delete', 'capture', 'promote', 'transfer'].includes(row.kind);
+  outcome.state !== 'finished' || ['delete', 'capture', 'promote', 'transfer', 'migrate'].includes(row.kind);
 
 /** The commit of an earlier attempt may have gone through without its answer. */
 async function recordedBefore(tx: Tx, held: Claim, outcome: Outcome): Promise<JobRef[]> {
@@ -185,6 +192,9 @@ async function applyFinished(tx: Tx, held: Claim, row: FinishedRow, result: Oper
       if (row.plan?.generations) await keepGenerations(tx, row, result);
       else
         await tx.query(`UPDATE "guest" SET "mode" = 'full', "baseId" = NULL WHERE "id" = $1`, [row.guestId]);
+      break;
+    case 'migrate':
+      kept = await settleMove(tx, row.id, row.guestId, held.request.targetHostId);
       break;
     case 'revert':
       break; // what it is now, the inventory tells

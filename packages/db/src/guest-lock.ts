@@ -60,6 +60,7 @@ const doing: Record<OperationKind, string> = {
   'remove-snapshot': 'is losing a snapshot',
   promote: 'is getting disks of its own',
   transfer: 'is being brought from another host',
+  migrate: 'is on its way to another host',
 };
 
 /** What reads the disks of a guest as they are. */

@@ -1,6 +1,7 @@
 /** Hosts and the guests seen on them, as their workers report. */
 import type { GuestSnapshot, GuestState, HostFacts, HypervisorKind } from '@offshoot/clone-core/contract';
 import type { ObservedGuest } from '@offshoot/clone-core/driver';
+import { arrivingAt } from './arriving.ts';
 import { inventoryEvent } from './ask.ts';
 import type { Db } from './client.ts';
 import { appendEvents } from './events.ts';
@@ -134,6 +135,7 @@ export function syncGuests(
     transaction(db, async (tx) => {
       await tx.query('SELECT pg_advisory_xact_lock(7067463, hashtext($1))', [hostId]);
       const recent = await recentlyTouched(tx, hostId, options.since);
+      const arriving = await arrivingAt(tx, hostId);
       const { rows: known } = await tx.query<KnownGuest>(
         `SELECT "id", "name", "uuid", "state", "vcpus", "memoryBytes", "usedBytes", "macs", "address", "disks", "snapshots",
            "managed" AND ("recorded" IS NULL OR NOT "recorded" ? 'disks') AS unnoted FROM "guest" WHERE "hostId" = $1 ORDER BY "id"`,
@@ -142,7 +144,7 @@ export function syncGuests(
       const left = known.filter(
         (row) => row.state !== 'creating' && row.state !== 'deleting' && !recent.has(row.name),
       );
-      const seen = guests.filter((guest) => !recent.has(guest.name));
+      const seen = guests.filter((guest) => !recent.has(guest.name) && !arriving.has(guest.uuid));
       const ours = await snapshotsTakenHere(tx, known, seen);
       const { changes, added, missing, news } = compare(known, left, seen, ours);
       const changedIds = await update(tx, changes);

@@ -19,6 +19,8 @@ export {
   requestVerify,
 } from './guest-requests.ts';
 export { refreshRequest, releaseState, requestRefresh, requestRestore } from './refresh-request.ts';
+export { mayArrive } from './arriving.ts';
+export { requestMove } from './move-request.ts';
 export { healCopies, requestTransfer, transferFor } from './transfer.ts';
 export { requestCancel, requestRetry } from './cancel.ts';
 export { collectUnusedBases } from './collect.ts';

@@ -12,6 +12,7 @@ import type { Claim } from './claims.ts';
 import { counterpartOf, type Counterpart } from './counterpart.ts';
 import type { Db } from './client.ts';
 import { refuseIfStoodOn, standingOn } from './guest-requests.ts';
+import { resolveMove } from './move-request.ts';
 import { persistently } from './transaction.ts';
 import { resolveTransfer } from './transfer.ts';
 import { needsBase } from './types.ts';
@@ -121,6 +122,15 @@ async function resolve(
           remedy: 'Reload the page.',
         });
       return { kind: 'restore', guest, generations, to: request.to };
+    }
+    case 'migrate': {
+      const { owned, baseId, generations } = await lineageOf(db, held.guestId);
+      return resolveMove(db, request, {
+        guest: await guestRef(db, held.guestId),
+        owned,
+        generations: generations !== undefined,
+        ...(baseId === null ? {} : { base: await baseById(db, baseId) }),
+      });
     }
     case 'transfer':
       return resolveTransfer(db, held.hostId ?? '', request);

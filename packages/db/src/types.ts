@@ -4,6 +4,7 @@ import {
   cloneModes,
   cloneOptionsSchema,
   guestNameSchema,
+  networkSchema,
   importRequestSchema,
   placementSchema,
   refreshOptionsSchema,
@@ -69,6 +70,14 @@ export const storedRequestSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('revert'), name: snapshotNameSchema }),
   z.strictObject({ kind: z.literal('remove-snapshot'), name: snapshotNameSchema }),
   z.strictObject({ kind: z.literal('promote') }),
+  z.strictObject({
+    kind: z.literal('migrate'),
+    /** Where the guest goes. */
+    targetHostId: z.string(),
+    network: networkSchema.optional(),
+    /** Of the base it stands on, which must stay there until it has come. */
+    baseDigest: z.string().optional(),
+  }),
   z.strictObject({
     kind: z.literal('transfer'),
     digest: z.string(),

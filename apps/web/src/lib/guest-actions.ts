@@ -40,6 +40,14 @@ export function whyNoPromote(guest: Guest): string | null {
   return whyNotNow(guest);
 }
 
+/** Whether another host can take it is asked when one is chosen. */
+export function whyNoMove(guest: Guest): string | null {
+  if (guest.host.simulated) return 'Simulated hosts give each other nothing.';
+  if (!guest.managed) return 'It was not made by Offshoot.';
+  if (guest.snapshots.length > 0) return 'Its snapshots can’t go along: remove them first.';
+  return whyNotNow(guest);
+}
+
 /** Snapshots are the host's own; a simulated one has none. */
 export function whyNoSnapshot(guest: Guest): string | null {
   if (guest.host.simulated) return 'The simulated host keeps no snapshots.';

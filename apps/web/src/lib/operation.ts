@@ -79,6 +79,7 @@ const verbs: Readonly<Record<OperationView['kind'], string>> = {
   'remove-snapshot': 'Remove a snapshot of',
   promote: 'Detach',
   transfer: 'Bring',
+  migrate: 'Move',
 };
 
 /** Removal of a base that no template shows: "base 3f2a…", gone with its last clone. */

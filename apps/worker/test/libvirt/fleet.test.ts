@@ -32,6 +32,7 @@ import { makeDisk, MIB, sha256 } from '@offshoot/tools/lab/disks';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { credentialFor, openRig, type PostgresUrl, type Rig } from '../support/services.ts';
 import { ended, ring } from '../support/simulated.ts';
+import { guestsMove } from './support/fleet-moves.ts';
 import { expectFinished } from './support/lab.ts';
 
 const url: PostgresUrl = inject('postgresUrl');
@@ -281,6 +282,8 @@ describe.skipIf(hindrance !== undefined)(`a fleet${why}`, () => {
     });
     expect((healing.result as OperationResult).transfer).toMatchObject({ receivedBytes: 65_536 });
   });
+
+  guestsMove(() => ({ fleet, rig }), '400mbit');
 
   it('a removed version is gone from every host, and nothing is left', async () => {
     for (const version of await rig.db.prisma.templateVersion.findMany())

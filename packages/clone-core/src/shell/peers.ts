@@ -1,7 +1,7 @@
 /**
  * Workers of one portal reach each other over SSH: each has one ed25519 key, which it both shows as a server and logs in
  * with as a client. Who may come is asked for each time; no account, no command and no file of the host is reachable
- * through it, only the one service below (docs/decisions/0022).
+ * through it, only the services below (docs/decisions/0022, 0027).
  */
 import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
@@ -14,7 +14,9 @@ import { reasonOf } from './failures.ts';
 // Node finds not all of this CommonJS module's names.
 const { Client, Server, utils } = ssh2;
 
-const SERVICE = 'offshoot-bases';
+/** What a log-in may ask for: files of bases, or to take a guest in. */
+export const peerServices = ['offshoot-bases', 'offshoot-guests'] as const;
+export type PeerService = (typeof peerServices)[number];
 const USER = 'offshoot';
 const CONNECT_MS = 3000;
 const KEEPALIVE_MS = 2000;
@@ -63,7 +65,7 @@ export interface PeerServerOptions {
   /** Who has that public key; undefined: nobody who may come (any more). Asked at every log-in. */
   whoIs: (publicKey: string) => Promise<string | undefined>;
   /** Serves one stream; the name is `whoIs`'s. */
-  serve: (stream: Duplex, who: string) => Promise<void>;
+  serve: (stream: Duplex, who: string, service: PeerService) => Promise<void>;
   onError: (error: Error) => void;
 }
 
@@ -128,13 +130,14 @@ function greet(client: Connection, { whoIs, serve, onError }: PeerServerOptions)
   client.on('session', (accept) => {
     const session = accept();
     session.on('subsystem', (acceptService, rejectService, info) => {
-      if (info.name !== SERVICE || who === undefined) {
+      const service = peerServices.find((each) => each === info.name);
+      if (service === undefined || who === undefined) {
         rejectService();
         return;
       }
       const stream: Duplex = acceptService();
       stream.on('error', onError);
-      serve(stream, who).catch((error: unknown) => {
+      serve(stream, who, service).catch((error: unknown) => {
         onError(toOffshootError(error));
         stream.destroy();
       });
@@ -178,7 +181,12 @@ export interface PeerTarget {
  * A stream to another host's worker; destroying it closes the connection.
  * @throws OffshootError `host-unreachable` (retryable), `host-key-mismatch`, `permission`
  */
-export function dialPeer(target: PeerTarget, key: PeerKey, signal: AbortSignal): Promise<Duplex> {
+export function dialPeer(
+  target: PeerTarget,
+  key: PeerKey,
+  signal: AbortSignal,
+  service: PeerService = 'offshoot-bases',
+): Promise<Duplex> {
   const client = new Client();
   let seen: string | undefined;
   return new Promise((resolve, reject) => {
@@ -201,7 +209,7 @@ export function dialPeer(target: PeerTarget, key: PeerKey, signal: AbortSignal):
     });
     client.on('error', fail);
     client.on('ready', () => {
-      client.subsys(SERVICE, (error, stream) => {
+      client.subsys(service, (error, stream) => {
         if (error) {
           fail(error);
           return;

@@ -245,6 +245,40 @@ describe('execute', () => {
       });
       expect(await cancelledIn('', { nextStep: 2 })).toEqual({ did: ['run c'], state: 'finished' });
     });
+    it('a step that commits can be undone until it is done, and not from then on', async () => {
+      const committing: Plan = {
+        ...planned,
+        steps: planned.steps.map((step) => (step.kind === 'b' ? { ...step, commits: true as const } : step)),
+      };
+      const ending = async (bs: (controller: AbortController) => void, from?: StartingPoint) => {
+        const controller = new AbortController();
+        const { did, steps } = recorder({
+          async *b() {
+            yield {};
+            bs(controller);
+          },
+        });
+        if (from) controller.abort(cancel());
+        const { state } = await go(steps, {
+          plan: committing,
+          signal: controller.signal,
+          ...(from ? { from } : {}),
+        });
+        return [state, ...did];
+      };
+      expect(await ending((controller) => controller.abort(cancel()))).toEqual([
+        'finished',
+        'run a',
+        'run b',
+        'run c',
+      ]);
+      const failing = (): void => {
+        throw new OffshootError('command-failed', { publicMessage: 'the link was cut' });
+      };
+      expect(await ending(failing)).toEqual(['failed', 'run a', 'run b', 'undo b', 'undo a']);
+      expect(await ending(() => undefined, { nextStep: 2 })).toEqual(['finished', 'run c']);
+      expect((await ending(() => undefined, { nextStep: 1, begun: true }))[0]).toBe('cancelled');
+    });
     it('resumed after a crash before it, a cancel undoes', async () => {
       expect((await cancelledIn('', { nextStep: 1 })).state).toBe('cancelled');
     });

@@ -1,14 +1,20 @@
 'use client';
 
 import { Button, Menu, Text } from '@mantine/core';
-import { IconChevronDown, IconRotate2, IconUnlink } from '@tabler/icons-react';
-import { whyNoPromote, whyNoReset } from '../../lib/guest-actions.ts';
+import { IconChevronDown, IconRotate2, IconTransfer, IconUnlink } from '@tabler/icons-react';
+import { whyNoMove, whyNoPromote, whyNoReset } from '../../lib/guest-actions.ts';
 import type { GuestView } from '../../server/views/guest.ts';
 import type { Action } from './actions.tsx';
 
 /** What is done to a guest less often. What can't be done stays in the list and says why. */
 export function MoreActions({ guest, onAction }: { guest: GuestView; onAction: (action: Action) => void }) {
   const items = [
+    {
+      action: 'migrate',
+      label: 'Move to another host',
+      icon: <IconTransfer size={16} aria-hidden />,
+      why: whyNoMove(guest),
+    },
     {
       action: 'reset',
       label: 'Reset to as cloned',

@@ -12,12 +12,22 @@ import { Problem } from '../display/Blocks.tsx';
 import { BlastRadius } from '../lineage/BlastRadius.tsx';
 import { Buttons } from './Buttons.tsx';
 import { CaptureForm } from './CaptureForm.tsx';
+import { MoveForm } from './MoveForm.tsx';
 import { PromoteForm } from './PromoteForm.tsx';
 import { RefreshForm } from './RefreshForm.tsx';
 import { ResetForm } from './ResetForm.tsx';
 import { VerifyForm } from './VerifyForm.tsx';
 
-export type Action = 'start' | 'stop' | 'delete' | 'capture' | 'verify' | 'reset' | 'refresh' | 'promote';
+export type Action =
+  | 'start'
+  | 'stop'
+  | 'delete'
+  | 'capture'
+  | 'verify'
+  | 'reset'
+  | 'refresh'
+  | 'promote'
+  | 'migrate';
 interface DialogProps {
   guests: GuestView[];
   onDone: () => void;
@@ -52,6 +62,7 @@ export function ActionDialog({ action, guests, onDone }: DialogProps & { action:
       {action === 'delete' ? <Delete guests={guests} onDone={onDone} /> : null}
       {action === 'refresh' && guests[0] ? <RefreshForm guest={guests[0]} onDone={onDone} /> : null}
       {action === 'verify' && guests[0] ? <VerifyForm guest={guests[0]} onDone={onDone} /> : null}
+      {action === 'migrate' && guests[0] ? <MoveForm guest={guests[0]} onDone={onDone} /> : null}
       {action === 'promote' && guests[0] ? <PromoteForm guest={guests[0]} onDone={onDone} /> : null}
       {action === 'reset' && guests[0] ? <ResetForm guest={guests[0]} onDone={onDone} /> : null}
       {action === 'capture' && guests[0] ? <CaptureForm guest={guests[0]} onDone={onDone} /> : null}
@@ -69,6 +80,7 @@ function titleOf(action: Action, guests: readonly GuestView[]): string {
     verify: 'Compare',
     reset: 'Reset',
     promote: 'Detach',
+    migrate: 'Move',
     refresh: 'Bring up to date',
   } as const;
   return action === 'refresh' ? `Bring ${what} up to date?` : `${verbs[action]} ${what}?`;

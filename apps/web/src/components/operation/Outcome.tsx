@@ -154,6 +154,8 @@ function Finished({ operation }: { operation: OperationView }) {
     facts.push(
       `Moved ${formatBytes(result.movedBytes ?? 0)}, stores ${formatBytes(result.storedBytes ?? 0)}`,
     );
+  if (result?.pauseMs !== undefined && operation.kind === 'migrate')
+    facts.push(`It stood still for ${result.pauseMs} ms and ran on there`);
   if (result?.transfer !== undefined) facts.push(...transferFacts(result.transfer));
   if (result?.verified !== undefined) facts.push(...verificationWords(result.verified));
   const { identity } = result ?? {};
@@ -236,6 +238,8 @@ function finishedTitle({ kind, guest, title, result }: OperationView): string {
       return 'The template is ready to clone';
     case 'transfer':
       return `${title} is on this host`;
+    case 'migrate':
+      return `${name} is on its new host`;
     case 'snapshot':
       return result?.snapshot ? `Snapshot “${result.snapshot.name}” is taken` : 'The snapshot is taken';
     case 'revert':

@@ -4,6 +4,7 @@ import {
   cloneRequestSchema,
   guestNameSchema,
   hostIdSchema,
+  networkSchema,
   importRequestSchema,
   refreshOptionsSchema,
   verifyDepths,
@@ -14,6 +15,7 @@ import {
   requestClone,
   requestDelete,
   requestImport,
+  requestMove,
   requestRefresh,
   requestPromote,
   requestRemoveBase,
@@ -194,6 +196,21 @@ export const createRouter = router({
     )
     .mutation(async ({ ctx, input }) =>
       ring(await requestSnapshot(db(), { userId: ctx.signed.userId, ...defined(input) })),
+    ),
+
+  /** Moves a guest, running or stopped, to another host. */
+  migrate: procedure
+    .input(
+      z.strictObject({
+        idempotencyKey,
+        guestId: z.uuid(),
+        hostId: hostIdSchema,
+        network: networkSchema.optional(),
+        agreedFingerprint,
+      }),
+    )
+    .mutation(async ({ ctx, input }) =>
+      ring(await requestMove(db(), { userId: ctx.signed.userId, ...defined(input) })),
     ),
 
   promote: procedure

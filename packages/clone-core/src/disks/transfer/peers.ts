@@ -1,15 +1,21 @@
 /** How a host's worker takes bases from other hosts, and what it gives them. */
 import type { Duplex } from 'node:stream';
 import { z } from 'zod';
+import type { PeerService } from '../../shell/peers.ts';
 import type { Shell } from '../../shell/shell.ts';
 import type { Source } from './fetch.ts';
+import type { Offers } from './offers.ts';
 import type { Held, Receiving } from './receiving.ts';
 import type { Holdings } from './serve.ts';
 
 export interface Peers {
   receiving: Receiving;
+  /** Files of guests that are on their way to another host. */
+  offers: Offers;
+  /** Id and name of this host, as others know it. */
+  self: Source;
   /** A stream to that host's worker. Throws `host-unreachable`, `host-key-mismatch`, `permission`, `not-found`. */
-  connect(source: Source, signal: AbortSignal): Promise<Duplex>;
+  connect(source: Source, signal: AbortSignal, service?: PeerService): Promise<Duplex>;
 }
 
 const file = z.object({ path: z.string() });
@@ -21,13 +27,19 @@ const manifestSchema = z.object({
   memory: file.optional(),
 });
 
-/** Files of the bases in the store, whole or still coming. Anything else in the store can't be asked for. */
+/** Files of the bases in the store, whole or still coming, and what is offered just now. Nothing else can be asked for. */
 export function holdingsOf(
   store: string,
   shell: Pick<Shell, 'readText' | 'stat'>,
   receiving: Receiving,
+  offers?: Offers,
 ): Holdings {
   return async (base, name): Promise<Held | undefined> => {
+    const offered = offers?.find(base, name);
+    if (offered !== undefined) {
+      const { size } = (await shell.stat(offered)) ?? { size: 0 };
+      return { path: offered, bytes: size, reach: () => Promise.resolve(size) };
+    }
     const folder = `${store}/bases/${base.slice(0, 12)}`;
     const text = await shell.readText(`${folder}/base.json`);
     if (text !== undefined) {

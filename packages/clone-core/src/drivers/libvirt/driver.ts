@@ -8,6 +8,7 @@ import { CHAIN_BUDGET } from './generations.ts';
 import { drift } from './drift.ts';
 import { hostReader } from './host.ts';
 import { inspector, type Reader } from './inspect.ts';
+import { receiveGuest } from './moving/reception.ts';
 import { lister } from './inventory.ts';
 import { plan } from './plan.ts';
 import { backupStep } from './steps/backup.ts';
@@ -22,6 +23,8 @@ import { editInsideStep } from './steps/edit-inside.ts';
 import { insides } from './inside-facts.ts';
 import { askIdentity } from './guest-identity.ts';
 import { memoryPointStep } from './steps/memory-point.ts';
+import { migrateLiveStep } from './steps/migrate-live.ts';
+import { defineThereStep, receiveGuestStep } from './steps/move.ts';
 import { overlayStep } from './steps/overlays.ts';
 import { startStep, stopStep } from './steps/power.ts';
 import {
@@ -51,7 +54,7 @@ export function libvirtDriver(config: DriverConfig, shell: Shell): Driver<Libvir
   const accelerator = config.accelerator ?? 'tcg';
   const host = hostReader(shell, virsh, { store: config.store, accelerator });
   const jobs = turns();
-  const { store, chainBudget = CHAIN_BUDGET } = config;
+  const { store, peers, chainBudget = CHAIN_BUDGET } = config;
   const reader: Reader = {
     shell,
     virsh,
@@ -61,7 +64,7 @@ export function libvirtDriver(config: DriverConfig, shell: Shell): Driver<Libvir
     accelerator,
     insides: insides(shell, virsh, store),
     chainBudget,
-    takesBases: config.peers !== undefined,
+    ...(peers ? { peers } : {}),
   };
   return {
     info: { kind: 'libvirt', simulated: false, capabilities },
@@ -83,7 +86,10 @@ export function libvirtDriver(config: DriverConfig, shell: Shell): Driver<Libvir
       'copy-file': copyFileStep(shell),
       'copy-tpm': copyTpmStep(shell, virsh),
       'seal-base': sealStep(reader),
-      'fetch-base': fetchBaseStep(reader, config.peers),
+      'fetch-base': fetchBaseStep(reader, peers),
+      'receive-guest': receiveGuestStep(reader),
+      'define-there': defineThereStep(reader),
+      'migrate-live': migrateLiveStep(reader),
       start: startStep(reader),
       stop: stopStep(virsh),
       'remove-files': removeFilesStep(shell),
@@ -107,6 +113,7 @@ export function libvirtDriver(config: DriverConfig, shell: Shell): Driver<Libvir
     hostFacts: async () => host.facts(),
     drift: (guest, base, signal) => drift(reader, guest, base, signal),
     attest: (guest, signal) => askIdentity(virsh, guest.uuid, signal),
+    ...(peers ? { receive: (stream, allows) => receiveGuest(reader, peers, stream, allows) } : {}),
     watch: (onChange, signal) => watch(virsh, known, onChange, signal),
   };
 }

@@ -7,11 +7,9 @@ import { agentAbilities } from './agent.ts';
 import { readDomain, type Domain, type DomainDisk } from './domain-read.ts';
 import type { Reader } from './inspect.ts';
 import { memoryObstacle } from './memory-limits.ts';
+import { TPM_STATE } from './moving/places.ts';
 import type { Virsh } from './virsh.ts';
 import type { DiskFacts, DomainState, SourceFacts } from './types.ts';
-
-/** Where libvirt's system instance keeps the state of emulated TPMs, by UUID. */
-const TPM_STATE = '/var/lib/libvirt/swtpm';
 
 export async function inspectGuest(
   reader: Reader,

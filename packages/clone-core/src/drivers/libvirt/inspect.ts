@@ -2,6 +2,7 @@
 import { findFirmware } from './firmware.ts';
 import type { CapturedBase, DriverSource, GuestRef, OperationRequest } from '../../driver.ts';
 import { usersOf, type DiskOwner } from '../../disks/users.ts';
+import type { Peers } from '../../disks/transfer/peers.ts';
 import { readImage } from '../../disks/image.ts';
 import { OffshootError } from '../../errors.ts';
 import type { Shell } from '../../shell/shell.ts';
@@ -15,6 +16,7 @@ import type { Insides } from './inside-facts.ts';
 import { memoByKey } from './memo.ts';
 import { inspectGuest, refuseSaved } from './inspect-guest.ts';
 import { inspectSnapshots } from './inspect-snapshots.ts';
+import { inspectMove } from './inspect-move.ts';
 import { inspectOwn } from './inspect-own.ts';
 import { inspectClone, inspectRefresh } from './inspect-refresh.ts';
 import { recordsOf } from './records.ts';
@@ -30,8 +32,8 @@ export interface Reader {
   insides: Insides;
   store: string;
   accelerator: 'kvm' | 'tcg';
-  /** From other hosts. Left out: no. */
-  takesBases?: boolean;
+  /** How it reaches other hosts. Left out: not at all. */
+  peers?: Peers;
   chainBudget: number;
 }
 
@@ -120,6 +122,9 @@ export function inspector(
         ]);
         return found;
       }
+      case 'migrate':
+        await refuseUsed(reader, request.guest.name, request.owned, signal, request.guest.uuid);
+        return { move: await inspectMove(reader, request, signal) };
       case 'transfer':
         return { transfer: await inspectTransfer(reader, request.base.digest) };
       case 'restore':
@@ -161,12 +166,12 @@ export function inspector(
 }
 
 async function inspectTransfer(
-  { shell, store, takesBases }: Reader,
+  { shell, store, peers }: Reader,
   digest: string,
 ): Promise<NonNullable<LibvirtFacts['transfer']>> {
   const manifest = await readManifest(shell, `${store}/bases/${digest.slice(0, 12)}`);
   const here = manifest?.digest === digest;
-  return takesBases === true ? { here } : { here, obstacle: 'its worker is not set up to' };
+  return peers ? { here } : { here, obstacle: 'its worker is not set up to' };
 }
 
 /** What a base will be when it has come from the host that describes it: enough to show what a clone of it will take. */

@@ -21,6 +21,7 @@ export interface Draft {
   baseDigest?: string;
   generations?: Generations;
   removes?: string[];
+  moves?: NonNullable<Plan['moves']>;
   follow?: 'promote';
   /** What the plan was decided on. */
   basis: unknown;

@@ -7,6 +7,7 @@ import { finishDraft, type Draft } from './plan-parts.ts';
 import { planRefresh, planRestore } from './plan-refresh.ts';
 import { planDelete, planStart, planStop } from './plan-power.ts';
 import { planSnapshots } from './plan-snapshots.ts';
+import { planMove } from './plan-move.ts';
 import { planTransfer } from './plan-transfer.ts';
 import { planVerify } from './plan-verify.ts';
 import { planPromote } from './plan-promote.ts';
@@ -47,6 +48,8 @@ function draftOf(request: OperationRequest, facts: LibvirtFacts, ids: IdSource):
     case 'revert':
     case 'remove-snapshot':
       return planSnapshots(request, facts, ids);
+    case 'migrate':
+      return planMove(request, facts, ids);
     case 'transfer':
       return planTransfer(request, facts, ids);
     default:

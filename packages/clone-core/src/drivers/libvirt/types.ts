@@ -6,6 +6,7 @@ import type { SourceIdentity } from '../../identity/judge.ts';
 import type { SeedQuestion } from '../../identity/seed.ts';
 import type { Facts, GuestRef, Step } from '../../driver.ts';
 import type { ChainFile } from '../../disks/chain.ts';
+import type { Look } from './moving/protocol.ts';
 import type { ImageHead } from './save-image.ts';
 
 export type DomainState = 'stopped' | 'running' | 'paused';
@@ -115,6 +116,8 @@ export interface LibvirtFacts extends Facts {
   image?: { path: string; format: string; virtualBytes: number; allocatedBytes: number; modifiedMs: number };
   /** For transfer: whether the base is here already, and whole as far as anyone knows; why none can come. */
   transfer?: { here: boolean; obstacle?: string };
+  /** For migrate. */
+  move?: MoveFacts;
   /** For import with UEFI: firmware files of the host. */
   firmware?: { code: string; vars: string };
   /** For refresh and restore. */
@@ -127,6 +130,24 @@ export interface LibvirtFacts extends Facts {
   chainBudget: number;
   /** Linked clone of a guest: previewed before its base exists. */
   previewOnly?: boolean;
+}
+
+/** A guest that is to go to another host, and what it would find there. */
+export interface MoveFacts {
+  source: SourceFacts;
+  /** Of a running guest: the definition that another libvirt takes, as it runs. */
+  live?: string;
+  /** Its files that go with it besides disks: settings of its firmware, the drive with its first settings. */
+  extras: { path: string; size: number; modifiedMs: number }[];
+  /** State of its emulated TPM: files below its folder. */
+  tpm?: { folder: string; owner: string; files: string[] };
+  /** Memory saved on disk (virsh managedsave). */
+  saved: boolean;
+  /** Change records that belong to clones refreshed from it. */
+  records: string[];
+  /** Why a running one can't go, as a sentence's end. */
+  unmovable?: string;
+  there: Look;
 }
 
 /** A clone with generations, as the host has it. */
@@ -431,6 +452,53 @@ export interface EditInsideStep extends Step {
   root: NonNullable<GuestInside['root']>;
   edits: InsideEdit[];
 }
+/** Has another host take in a guest's files, or make room for the disks of a running one. */
+export interface ReceiveGuestStep extends Step {
+  kind: 'receive-guest';
+  target: { hostId: string; name: string };
+  guest: GuestRef;
+  /** In that host's folder for disks. */
+  folder: string;
+  prepare: {
+    file: string;
+    format: 'qcow2' | 'raw';
+    virtualBytes: number;
+    onto?: { path: string; format: 'qcow2' | 'raw' };
+  }[];
+  files: {
+    from: string;
+    file: string;
+    onto?: { path: string; format: 'qcow2' | 'raw' };
+    /** Left out: made by this plan. */
+    expects?: { path: string; modifiedMs: number; size: number };
+  }[];
+  tpm?: { uuid: string; folder: string; owner: string; files: string[] };
+  stopped?: Stopped;
+  bytes: number;
+}
+/** Defines a stopped guest on another host. */
+export interface DefineThereStep extends Step {
+  kind: 'define-there';
+  target: { hostId: string; name: string };
+  guest: GuestRef;
+  folder: string;
+  xml: string;
+  stopped: Stopped;
+  expects: CopyDiskStep['expects'];
+}
+/** Moves a running guest with its memory and what its disks hold. */
+export interface MigrateLiveStep extends Step {
+  kind: 'migrate-live';
+  target: { hostId: string; name: string };
+  guest: GuestRef;
+  xml: string;
+  /** Where the definition is for as long as virsh reads it. */
+  scratch: string;
+  /** `inc`: its disks stand on the same base there, and only what is on top travels. */
+  storage: 'all' | 'inc';
+  targets: string[];
+  bytes: number;
+}
 export interface StartStep extends Step {
   kind: 'start';
   guest: GuestRef;
@@ -566,6 +634,9 @@ export type LibvirtStep =
   | CopyTpmStep
   | SealStep
   | FetchBaseStep
+  | ReceiveGuestStep
+  | DefineThereStep
+  | MigrateLiveStep
   | StartStep
   | StopStep
   | RemoveFilesStep

@@ -1,0 +1,158 @@
+/** Guests that go to another host: their base first, their row at the end, and nobody else by their name meanwhile. */
+import { randomUUID } from 'node:crypto';
+import { cloneRequestSchema } from '@offshoot/clone-core/contract';
+import type { ObservedGuest } from '@offshoot/clone-core/driver';
+import type { Outcome } from '@offshoot/clone-core/execute';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { openDatabase, type Db } from '../../src/client.ts';
+import { registerHost, syncGuests } from '../../src/inventory.ts';
+import {
+  claim,
+  finish,
+  mayArrive,
+  requestClone,
+  requestMove,
+  requestStart,
+  resolveRequest,
+  savePlan,
+} from '../../src/operations.ts';
+import { admitWorker } from '../../src/workers.ts';
+import { registerPeer } from '../../src/peers.ts';
+import type { StoredRequest } from '../../src/types.ts';
+import { someBase, somePlan, someTemplate, testDatabase, type TestDb } from '../support/fixtures.ts';
+
+let test: TestDb;
+let guestId: string;
+let baseId: string;
+/** The workers' own sessions: each may touch its host's rows only. */
+let workers: Record<string, Db>;
+const uuid = randomUUID();
+const seen: ObservedGuest = {
+  uuid,
+  name: 'web-1',
+  state: 'running',
+  vcpus: 1,
+  memoryBytes: 1,
+  macs: [],
+  disks: [],
+};
+const asked = () => ({ userId: null, idempotencyKey: randomUUID() });
+const row = () => test.db.prisma.guest.findUniqueOrThrow({ where: { id: guestId } });
+const linked = (versionId: string, hostId: string, name: string) =>
+  requestClone(test.db, {
+    ...asked(),
+    request: cloneRequestSchema.parse({
+      source: { type: 'template', versionId },
+      hostId,
+      mode: 'linked',
+      names: [name],
+    }),
+  });
+async function perform(by: string, id: string | undefined, outcome: Outcome, plan = {}): Promise<void> {
+  const db = workers[by] ?? test.db;
+  const held = await claim(db, { operationId: id ?? '', workerId: 'w' });
+  if (!held) throw new Error('not claimable');
+  await savePlan(db, held, somePlan(held.title, { kind: held.kind, ...plan }));
+  await finish(db, held, outcome);
+}
+const moves = { hostId: 'h2', owned: ['/there/web-1.qcow2'], baseDigest: 'd1' };
+const arrived = { state: 'finished', result: { base: someBase() } } as const;
+const done = { state: 'finished', result: {} } as const;
+
+beforeEach(async () => {
+  test = await testDatabase();
+  workers = {};
+  for (const id of ['h1', 'h2']) {
+    await registerHost(test.db, { id, name: id, kind: 'libvirt', simulated: false, workerVersion: 'test' });
+    await registerPeer(test.db, id, { address: '10.0.0.1', port: 1, key: `ssh-ed25519 ${id}` });
+    const credential = await admitWorker(test.db, {
+      hostId: id,
+      hostName: id,
+      kind: 'libvirt',
+      machine: null,
+    });
+    const url = new URL(test.db.url);
+    url.username = credential.role;
+    url.password = credential.password;
+    workers[id] = openDatabase(url.toString());
+  }
+  const template = await someTemplate(test.db);
+  const { versionId } = template;
+  baseId = template.baseId;
+  const clone = await linked(versionId, 'h1', 'web-1');
+  await perform('h1', clone.operationIds[0], done, { guest: { ...somePlan('web-1').guest, uuid } });
+  const made = await test.db.prisma.guest.findFirstOrThrow({ where: { name: 'web-1' } });
+  expect(made.baseId).toBe(baseId);
+  guestId = made.id;
+});
+const as = (id: 'h1' | 'h2'): Db => workers[id] ?? test.db;
+afterEach(async () => {
+  for (const worker of Object.values(workers)) await worker.close();
+  await test.close();
+});
+
+it('the base goes first, then the guest; its row is on the new host with what it owns there', async () => {
+  const batch = await requestMove(test.db, { ...asked(), guestId, hostId: 'h2' });
+  const [transfer, move] = batch.operationIds;
+  const stored = await test.db.prisma.operation.findUniqueOrThrow({ where: { id: move ?? '' } });
+  expect(stored).toMatchObject({ kind: 'migrate', hostId: 'h1', state: 'waiting', afterId: transfer });
+  await expect(requestStart(test.db, { ...asked(), guestId, waitForAgent: false })).rejects.toThrow(
+    'is on its way to another host',
+  );
+  const version = await test.db.prisma.templateVersion.findFirstOrThrow();
+  await expect(linked(version.id, 'h2', 'web-1')).rejects.toMatchObject({
+    code: 'name-taken',
+    field: 'names.0',
+  });
+  await perform('h2', transfer, arrived);
+  expect((await row()).baseId).toBe(baseId);
+  expect(
+    await resolveRequest(test.db, {
+      request: stored.request as StoredRequest,
+      guestId,
+      title: 'web-1',
+      hostId: 'h1',
+    }),
+  ).toMatchObject({ kind: 'migrate', target: { hostId: 'h2', name: 'h2' }, base: { digest: 'd1' } });
+  expect(await mayArrive(as('h2'), move ?? '', 'h1', 'h2')).toBe(false);
+  const held = await claim(as('h1'), { operationId: move ?? '', workerId: 'w' });
+  if (!held) throw new Error('not claimable');
+  expect(await mayArrive(as('h2'), move ?? '', 'h1', 'h2')).toBe(true);
+  expect(await mayArrive(as('h2'), move ?? '', 'h2', 'h1')).toBe(false);
+  // Seen there before it is known to be there.
+  await syncGuests(as('h2'), 'h2', [seen]);
+  expect(await test.db.prisma.guest.count()).toBe(1);
+  // The row goes with the finished operation only.
+  await expect(as('h1').pool.query(`UPDATE "guest" SET "hostId" = 'h2'`)).rejects.toThrow('whose a guest is');
+  await savePlan(as('h1'), held, somePlan('web-1', { kind: 'migrate', moves }));
+  await finish(as('h1'), held, done);
+  const base = await test.db.prisma.base.findFirstOrThrow({ where: { hostId: 'h2' } });
+  expect(await row()).toMatchObject({
+    hostId: 'h2',
+    uuid,
+    mode: 'linked',
+    baseId: base.id,
+    ownedFiles: moves.owned,
+  });
+  await syncGuests(test.db, 'h1', []);
+  await syncGuests(test.db, 'h2', [seen]);
+  expect(await row()).toMatchObject({ hostId: 'h2', state: 'running' });
+});
+
+it('one that fails stays where it was', async () => {
+  const [transfer, move] = (await requestMove(test.db, { ...asked(), guestId, hostId: 'h2' })).operationIds;
+  await perform('h2', transfer, arrived);
+  await perform('h1', move, { state: 'cancelled', undo: { undone: [], leftBehind: [] } }, { moves });
+  expect(await row()).toMatchObject({ hostId: 'h1', mode: 'linked' });
+});
+
+it('is refused where it is already, where none come, and by name', async () => {
+  const to = (hostId: string) => requestMove(test.db, { ...asked(), guestId, hostId });
+  await expect(to('h1')).rejects.toMatchObject({ code: 'unavailable-mode', field: 'hostId' });
+  await expect(to('h9')).rejects.toThrow('The host h9 is not known');
+  await syncGuests(test.db, 'h2', [{ ...seen, uuid: randomUUID() }]);
+  await expect(to('h2')).rejects.toThrow('h2 has a guest named “web-1” already');
+  await syncGuests(test.db, 'h2', []);
+  await registerPeer(test.db, 'h2', null);
+  await expect(to('h2')).rejects.toThrow('h2 takes no guests from other hosts.');
+});
