@@ -21,6 +21,8 @@ const stack = await startStack(
   {
     OFFSHOOT_IDENTITY_KEY: key.privateKey,
     OFFSHOOT_SEAL_SECRET: 'a-seal-secret-for-looking-only-0123456789',
+    OFFSHOOT_FLEET_POSTGRES: 'portal.example.org:7461',
+    OFFSHOOT_FLEET_REDIS: 'portal.example.org:7462',
   },
 );
 let identities: SeededIdentities | undefined;
@@ -168,6 +170,12 @@ async function seed(storage: State): Promise<Record<string, string>> {
     'host-bring': '/hosts/rack-02',
     'template-bring': `/templates/${template?.id ?? ''}`,
     'guest-foreign': `/guests/${guest.id}`,
+    'joining-name': '/hosts',
+    'joining-line': '/hosts',
+    'joining-systemd': '/hosts',
+    'joining-manage': '/hosts/sim-1',
+    'joining-drain': '/hosts/sim-1',
+    'joining-remove': '/hosts/sim-1',
     account: '/account',
     'not-found': '/nothing',
   };
@@ -218,6 +226,7 @@ async function act(page: Page, name: string): Promise<void> {
     await page.getByRole('button', { name: /^Bring version/ }).click();
     await page.waitForTimeout(600);
   }
+  if (name.startsWith('joining-')) await actJoining(page, name);
   if (!name.startsWith('clone-identity')) return;
   await page.getByLabel('How many').fill('4');
   await page.getByRole('region', { name: 'Identity' }).getByRole('button').first().click();
@@ -231,6 +240,24 @@ async function act(page: Page, name: string): Promise<void> {
   await page.getByLabel('First-boot script').fill(wrong ? 'reboot' : '#!/bin/sh\necho hello > /root/hello');
   if (!wrong) await page.getByText('Set', { exact: true }).waitFor();
   await page.waitForTimeout(900);
+}
+
+async function actJoining(page: Page, name: string): Promise<void> {
+  const [, what = ''] = name.split('-');
+  if (['name', 'line', 'systemd'].includes(what)) {
+    await page.getByRole('button', { name: 'Add host' }).click();
+    // A token is made for each look, and a name is good for any number of them.
+    await page.getByLabel('Name').fill('rack-3');
+    if (what === 'name') return;
+    await page.getByRole('button', { name: 'Make its line' }).click();
+    await page.getByRole('tab', { name: 'One line' }).waitFor();
+    if (what === 'systemd') await page.getByRole('tab', { name: 'systemd' }).click();
+  } else {
+    await page.getByRole('button', { name: 'Manage' }).click();
+    if (what !== 'manage')
+      await page.getByRole('menuitem', { name: what === 'drain' ? 'Drain' : 'Remove' }).click();
+  }
+  await page.waitForTimeout(600);
 }
 
 async function look(context: BrowserContext, name: string, path: string): Promise<void> {
