@@ -196,7 +196,7 @@ export interface Plan<S extends Step = Step> extends PlanView {
 /** Everything that could surprise, read before planning. Pure JSON; each driver adds its own fields. */
 export interface Facts {
   host: HostFacts;
-  /** Names of all guests the host knows, of any origin. */
+  /** Names of all guests the host knows, of any origin; a driver may leave them out where nothing gets a name. */
   takenNames: string[];
   /** What is inside a clone's source, where that was looked at. */
   inside?: GuestInside;

@@ -74,7 +74,8 @@ interface ClaimRecord {
 
 /**
  * Claims an operation that is queued, or whose worker has gone. Resolves with undefined when there is nothing to claim:
- * it ended, it waits (also for bases being made or removed), another worker is at it, or it is another host's by now.
+ * it ended, it waits (also for bases being made or removed), another worker is at it, or it is another host's by now. An undo
+ * goes over all steps again, so what was left behind so far is asked anew.
  */
 export async function claim(
   db: Db,
@@ -93,7 +94,8 @@ export async function claim(
         const { rows } = await tx.query<ClaimRecord & { was: OperationState }>(
           `WITH before AS (SELECT "id", "state" FROM "operation" WHERE "id" = $1 FOR NO KEY UPDATE)
        UPDATE "operation" o SET "claimToken" = $2, "claimedBy" = $3, "heartbeatAt" = clock_timestamp(), "attempts" = o."attempts" + 1,
-         "state" = CASE o."state" WHEN 'queued' THEN 'running' ELSE o."state" END, "startedAt" = COALESCE(o."startedAt", clock_timestamp())
+         "state" = CASE o."state" WHEN 'queued' THEN 'running' ELSE o."state" END, "startedAt" = COALESCE(o."startedAt", clock_timestamp()),
+         "undo" = CASE o."state" WHEN 'undoing' THEN jsonb_set(o."undo", '{leftBehind}', '[]') ELSE o."undo" END
        FROM before WHERE o."id" = before."id" AND ($5::text IS NULL OR o."hostId" = $5) AND ((o."state" = 'queued' AND NOT (${KEPT_WAITING}) AND NOT (${IN_MAINTENANCE})) OR (o."state" IN ('running', 'undoing')
          AND (o."claimToken" IS NULL OR o."claimToken" = $2 OR o."heartbeatAt" < clock_timestamp() - make_interval(secs => $4))))
        RETURNING before."state" AS was, o."kind", o."state", o."hostId", o."lane", o."title", o."guestId", o."request", o."agreedFingerprint",

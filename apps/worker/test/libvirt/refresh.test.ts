@@ -76,8 +76,11 @@ it('refreshed, put back, refreshed again, deleted: rows, files and records agree
   await write(await diskOf(named('replica')), 9, '2M');
   expect(await rung(refresh(id))).toMatchObject({ state: 'failed', error: { code: 'would-lose' } });
   const running = await refresh(id, { ownChanges: 'discard' });
-  await expect(refresh(id)).rejects.toMatchObject({ code: 'busy' });
-  await expect(requestDelete(lab.db, { ...asked(), guestId: id })).rejects.toMatchObject({ code: 'busy' });
+  const busy = { code: 'busy', remedy: expect.any(String) };
+  await expect(refresh(id)).rejects.toMatchObject(busy);
+  await expect(requestRestore(lab.db, { ...asked(), guestId: id, to: 1 })).rejects.toMatchObject(busy);
+  for (const guestId of [id, sourceId])
+    await expect(requestDelete(lab.db, { ...asked(), guestId })).rejects.toMatchObject(busy);
   await ring(lab, running);
   expectFinished(await ended(lab, running.operationIds[0]));
   await assertSameContent(sourceDisk, await diskOf(named('replica')));

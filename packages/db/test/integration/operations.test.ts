@@ -241,6 +241,8 @@ describe('performing', () => {
     await journal.undoStarted({ cancelled: false, error });
     await journal.stepUndoing(1);
     await journal.stepUndone(1, { undone: 'one' });
+    await journal.stepUndoing(0);
+    await journal.stepUndone(0, { leftBehind: 'nought stays' });
     await giveBack(test.db, [held]);
     const next = await claimed(held.operationId);
     expect(next.resume?.from).toMatchObject({

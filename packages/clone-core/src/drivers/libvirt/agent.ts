@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { stderrOf } from '../../disks/stderr.ts';
 import { OffshootError } from '../../errors.ts';
 import { pause } from './steps/reporting.ts';
-import type { Virsh } from './virsh.ts';
+import type { Answer, Virsh } from './virsh.ts';
 
 /** Seconds that libvirt waits for an answer. */
 const ANSWER_SECONDS = 2;
@@ -152,25 +152,18 @@ async function ask(
   return JSON.parse(out) as unknown;
 }
 
-/** Freezes the filesystems of the guest; resolves to how many. Undefined: the agent can't or won't. */
-export async function freeze(virsh: Virsh, uuid: string, signal: AbortSignal): Promise<number | undefined> {
-  try {
-    const out = await virsh.run(['domfsfreeze', '--domain', uuid], {
-      signal,
-      timeoutMs: 20_000,
-      quiet: false,
-    });
-    return Number(/(\d+)/.exec(out)?.[1] ?? 0);
-  } catch (thrown) {
-    if (signal.aborted) throw thrown;
-    return undefined;
-  }
-}
+/** The virsh command that freezes the filesystems of the guest, and the one that lets them go on, harmless when nothing is frozen. */
+export const freezing = (uuid: string): string[] => ['domfsfreeze', '--domain', uuid];
+export const thawing = (uuid: string): string[] => ['domfsthaw', '--domain', uuid];
+
+/** How many filesystems were frozen. Undefined: the agent can't or won't. */
+export const frozenIn = (answer: Answer | undefined): number | undefined =>
+  answer && 'out' in answer ? Number(/(\d+)/.exec(answer.out)?.[1] ?? 0) : undefined;
 
 /** Lets frozen filesystems go on. Harmless when nothing is frozen. Throws when the agent does not answer. */
 export async function thaw(virsh: Virsh, uuid: string): Promise<void> {
   // Without the operation's signal: a cancel must not leave the guest frozen.
-  await virsh.run(['domfsthaw', '--domain', uuid], { timeoutMs: 20_000 });
+  await virsh.run(thawing(uuid), { timeoutMs: 20_000 });
 }
 
 /** First address that is neither loopback nor link-local, by the agent, the leases or the ARP table. */

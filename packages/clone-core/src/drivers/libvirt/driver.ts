@@ -27,14 +27,9 @@ import { migrateLiveStep } from './steps/migrate-live.ts';
 import { defineThereStep, receiveGuestStep } from './steps/move.ts';
 import { overlayStep } from './steps/overlays.ts';
 import { startStep, stopStep } from './steps/power.ts';
-import {
-  beginRecordStep,
-  fillLayersStep,
-  ownLayersStep,
-  redefineStep,
-  settleStep,
-  standOnStep,
-} from './steps/layers.ts';
+import { beginRecordStep, fillLayersStep, ownLayersStep } from './steps/layers.ts';
+import { redefineStep, standOnStep } from './steps/redefine.ts';
+import { settleStep } from './steps/settle.ts';
 import { pullStep } from './steps/pull.ts';
 import { removeBaseStep, removeFilesStep } from './steps/removal.ts';
 import { rejoinStep } from './steps/rejoin.ts';

@@ -1,5 +1,6 @@
 /** Generations of a clone: where their files are, and when the source can note what changes. Pure. */
 import type { Generations } from '../../contract.ts';
+import type { OperationRequest } from '../../driver.ts';
 import type { CloneFacts, SourceFacts } from './types.ts';
 
 /** Files per disk that a read may go through: a clone's own, its layer, the states a refresh may be asked to keep, one to spare. */
@@ -48,6 +49,15 @@ export const chainOf = (
 /** Bytes that the guest may have written; what it got to be itself is none of them. */
 export const wroteItself = ({ ownBytes, editedBytes }: CloneFacts): number =>
   (ownBytes ?? 0) - (editedBytes ?? 0);
+
+/**
+ * Nothing was written to it since its last cloning, its own identity neither, and nothing is to be left out of it: inside
+ * it is what its layers hold, and what its new layers hold it may be.
+ */
+export const isUntouched = (
+  { generations, clean = [] }: Pick<Extract<OperationRequest, { kind: 'refresh' }>, 'generations' | 'clean'>,
+  clone: CloneFacts,
+): boolean => generations !== undefined && clone.ownBytes === 0 && clean.length === 0;
 
 /** A clone that was never refreshed and not made for it: its file is the bottom layer, its own writes in it. */
 export function flat(clone: CloneFacts): Generations {

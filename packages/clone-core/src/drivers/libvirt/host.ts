@@ -12,7 +12,8 @@ const MINUTE = 60_000;
 const never = new AbortController().signal;
 
 export interface HostReader {
-  facts(): Promise<HostFacts>;
+  /** `networks: 'known'`: as they were when they were last asked for, for what does not depend on them. */
+  facts(how?: { networks: 'known' }): Promise<HostFacts>;
   libvirtVersion(): Promise<number>;
   /** Accelerator and processor: "tcg on Intel(R) Xeon(R)". */
   machine(): Promise<string>;
@@ -37,7 +38,8 @@ export function hostReader(shell: Shell, virsh: Virsh, options: HostOptions): Ho
     const info = (await shell.readText('/proc/cpuinfo')) ?? '';
     return `${accelerator} on ${/^model name\s*:\s*(.+)$/m.exec(info)?.[1] ?? 'an unnamed processor'}`;
   });
-  const networks = memo(2000, () => virsh.networks(never));
+  let known: HostFacts['networks'] | undefined;
+  const networks = memo(2000, async () => (known = await virsh.networks(never)));
   const reflink = memo(60 * MINUTE, async () => {
     await shell.mkdir(store);
     return probeReflink(shell, store, never);
@@ -49,13 +51,13 @@ export function hostReader(shell: Shell, virsh: Virsh, options: HostOptions): Ho
     measured: (rate) => {
       copyRate = copyRate === undefined ? rate : copyRate * 0.5 + rate * 0.5;
     },
-    async facts() {
+    async facts(how) {
       const shares = await reflink();
       const [proof, version, count, nets, meter, disk] = await Promise.all([
         proven(),
         versions(),
         cpus(),
-        networks(),
+        (how && known) ?? networks(),
         meters(),
         shell.filesystem(store),
       ]);

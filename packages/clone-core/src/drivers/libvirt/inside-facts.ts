@@ -33,7 +33,7 @@ export interface Insides {
   ofBase(base: CapturedBase, where: { here: boolean }): Promise<InsideFacts>;
   /** Of a guest that stands still. */
   ofStopped(disks: readonly DiskFacts[]): Promise<InsideFacts>;
-  /** Of files by target, which stand still now and may change later: looked at each time. */
+  /** Of files by target, which stand still now and may change later: looked at each time. Not what they share with others. */
   ofFiles(files: readonly (readonly [string, { path: string; format: string }])[]): Promise<InsideFacts>;
   /** Of a guest that writes meanwhile: what it has installed hardly changes. */
   ofRunning(
@@ -64,11 +64,10 @@ export function insides(shell: Shell, virsh: Virsh, store: string): Insides {
       );
       return kept(JSON.stringify(files), () => look(disks, undefined));
     },
-    ofFiles: (files) =>
-      look(
-        files.map(([target, { path, format }]) => ({ target, path, format })),
-        undefined,
-      ),
+    async ofFiles(files) {
+      const disks = files.map(([target, { path, format }]) => ({ target, path, format }));
+      return { inside: await lookInside(shell, disks, { store, signal }), source: {} };
+    },
     async ofRunning(guest, disks, agentAnswers, asker) {
       const [inside, attested] = await Promise.all([
         looks(`guest ${guest.uuid}`, () => lookInside(shell, disks, { store, signal })),

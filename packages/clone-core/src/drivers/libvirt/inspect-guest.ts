@@ -3,7 +3,8 @@ import type { GuestRef } from '../../driver.ts';
 import { onFilesystemOf } from '../../disks/reflink.ts';
 import { readChain, type ChainFile } from '../../disks/chain.ts';
 import { OffshootError } from '../../errors.ts';
-import { agentAbilities } from './agent.ts';
+import { agentAbilities, agentAnswers } from './agent.ts';
+import { lookAtDomain } from './domain-look.ts';
 import { readDomain, type Domain, type DomainDisk } from './domain-read.ts';
 import type { Reader } from './inspect.ts';
 import { memoryObstacle } from './memory-limits.ts';
@@ -11,10 +12,12 @@ import { TPM_STATE } from './moving/places.ts';
 import type { Virsh } from './virsh.ts';
 import type { DiskFacts, DomainState, SourceFacts } from './types.ts';
 
+/** `memory: false`: whether its memory can be cloned is not asked. */
 export async function inspectGuest(
   reader: Reader,
   guest: GuestRef,
   signal: AbortSignal,
+  { memory = true } = {},
 ): Promise<SourceFacts> {
   const { virsh } = reader;
   const missing = (): OffshootError =>
@@ -23,33 +26,24 @@ export async function inspectGuest(
       remedy: 'Choose another source.',
       field: 'source',
     });
-  // Security info keeps the display's password: without it the clone's display would be open.
-  const [definition, state] = await Promise.all([
-    virsh.maybe(['dumpxml', '--inactive', '--security-info', '--domain', guest.uuid], { signal }),
-    virsh.state(guest.uuid, signal),
-  ]);
-  if (definition === undefined || state === undefined) throw missing();
+  const look = await lookAtDomain(virsh, guest, signal);
+  if (!look) throw missing();
+  const { definition, state, snapshots, saved } = look;
   refuseSharedMemoryFiles(definition, guest.name);
-  const domain = readDomain(definition);
-  const running =
-    state === 'stopped'
-      ? definition
-      : ((await virsh.maybe(['dumpxml', '--domain', guest.uuid], { signal })) ?? definition);
-  const live = readDomain(running);
+  const [domain, live] = [readDomain(definition), readDomain(look.live)];
   const copied = copiedDisks(domain, guest.name).map((disk) => liveDisk(disk, live, guest.name));
-  const [disks, agent, nvram, tpm, snapshots, saved] = await Promise.all([
+  const [disks, agent, nvram, tpm] = await Promise.all([
     diskFacts(reader, guest.name, copied, signal),
-    state === 'running' ? agentAbilities(virsh, guest.uuid, signal) : undefined,
+    state === 'running' ? askAgent(virsh, guest, memory, signal) : undefined,
     nvramOf(reader, domain, live),
     tpmOf(reader, domain),
-    snapshotsOf(virsh, guest, signal),
-    state === 'stopped' && isSaved(virsh, guest, signal),
   ]);
   // It may have been started or stopped while its chains were read.
   const now = await virsh.state(guest.uuid, signal);
   if (now === undefined) throw missing();
   if (now !== state) throw changed(guest.name, state, now);
-  const obstacle = state === 'running' ? (memoryObstacle(running) ?? agentObstacle(agent)) : undefined;
+  const obstacle =
+    memory && state === 'running' ? (memoryObstacle(look.live) ?? agentObstacle(agent?.can)) : undefined;
   return {
     state,
     definition,
@@ -63,30 +57,22 @@ export async function inspectGuest(
   };
 }
 
-/** Names of the guest's snapshots, made by any tool. */
-export async function snapshotsOf(virsh: Virsh, guest: GuestRef, signal: AbortSignal): Promise<string[]> {
-  const out = await virsh.maybe(['snapshot-list', '--name', '--domain', guest.uuid], { signal });
-  return (out ?? '')
-    .split('\n')
-    .map((line) => line.trim())
-    .filter((line) => line !== '');
-}
+type Abilities = Awaited<ReturnType<typeof agentAbilities>>;
 
-async function isSaved(virsh: Virsh, { uuid }: GuestRef, signal: AbortSignal): Promise<boolean> {
-  return (await virsh.run(['list', '--all', '--with-managed-save', '--uuid'], { signal })).includes(uuid);
-}
-
-/** Throws `busy` when the guest's memory is saved on disk: it goes on from there at its next start, on the disks of then. */
-export async function refuseSaved(virsh: Virsh, guest: GuestRef, signal: AbortSignal): Promise<void> {
-  if (!(await isSaved(virsh, guest, signal))) return;
-  throw new OffshootError('busy', {
-    publicMessage: `The memory of ${guest.name} is saved on disk (virsh managedsave) and fits only the disks it has now.`,
-    remedy: 'Start it, or throw the saved memory away with virsh managedsave-remove; then try again.',
-  });
+/** Undefined: it does not answer. */
+async function askAgent(
+  virsh: Virsh,
+  { uuid }: GuestRef,
+  memory: boolean,
+  signal: AbortSignal,
+): Promise<{ can?: Abilities } | undefined> {
+  if (!memory) return (await agentAnswers(virsh, uuid, signal)) ? {} : undefined;
+  const can = await agentAbilities(virsh, uuid, signal);
+  return can && { can };
 }
 
 /** Only the agent can make a guest that goes on from another's memory a guest of its own. */
-function agentObstacle(agent: Awaited<ReturnType<typeof agentAbilities>>): string | undefined {
+function agentObstacle(agent: Abilities): string | undefined {
   if (!agent)
     return 'its guest agent does not answer, and only the agent can give the clone an identity inside';
   if (agent.system === 'mswindows') return 'it runs Windows, whose identity can’t be renewed while it runs';
@@ -178,7 +164,7 @@ async function diskFacts(
       ),
     ),
   );
-  const shares = (await host.facts()).store.reflink;
+  const shares = (await host.facts({ networks: 'known' })).store.reflink;
   const same = shares
     ? await onFilesystemOf(
         shell,

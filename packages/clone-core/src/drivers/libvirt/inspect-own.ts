@@ -2,8 +2,8 @@
 import type { GuestRef } from '../../driver.ts';
 import { snapshotsIn } from '../../disks/snapshots.ts';
 import { OffshootError } from '../../errors.ts';
+import { lookAtDomain, refuseIfSaved } from './domain-look.ts';
 import { readDomain, type Domain } from './domain-read.ts';
-import { refuseSaved, snapshotsOf } from './inspect-guest.ts';
 import type { Reader } from './inspect.ts';
 import type { OwnFacts, OwnFile } from './types.ts';
 
@@ -18,23 +18,16 @@ export async function inspectOwn(
 ): Promise<OwnFacts> {
   const { virsh, shell } = reader;
   const { guest, owned } = request;
-  const [definition, state, listed] = await Promise.all([
-    virsh.maybe(['dumpxml', '--inactive', '--domain', guest.uuid], { signal }),
-    virsh.state(guest.uuid, signal),
-    snapshotsOf(virsh, guest, signal),
-    refuseSaved(virsh, guest, signal),
-  ]);
-  if (definition === undefined || state === undefined) {
+  const look = await lookAtDomain(virsh, guest, signal);
+  if (!look) {
     throw new OffshootError('not-found', {
       publicMessage: `The host knows no guest ${guest.name} any more.`,
       remedy: 'Reload the list of guests: it was removed by another hand.',
     });
   }
-  const domain = readDomain(
-    state === 'stopped'
-      ? definition
-      : ((await virsh.maybe(['dumpxml', '--domain', guest.uuid], { signal })) ?? definition),
-  );
+  refuseIfSaved(guest, look);
+  const { state, definition } = look;
+  const domain = readDomain(look.live);
   const disks = await ownDisks(reader, domain, owned);
   const inside = await Promise.all(
     disks.map((disk) =>
@@ -51,7 +44,7 @@ export async function inspectOwn(
       .filter((disk) => disk.device === 'disk' && disk.path !== undefined && !own.has(disk.target))
       .map((disk) => disk.target),
     ...(nvram ? { nvram } : {}),
-    snapshots: [...new Set([...listed, ...inside.flat().map(({ name }) => name)])].toSorted(),
+    snapshots: [...new Set([...look.snapshots, ...inside.flat().map(({ name }) => name)])].toSorted(),
   };
 }
 

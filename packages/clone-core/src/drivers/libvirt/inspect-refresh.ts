@@ -1,13 +1,15 @@
 /** Looks at a full clone and its source for a refresh, a restore or a deletion. Changes nothing. */
 import { storedIn } from '../../disks/layers.ts';
-import { readChain } from '../../disks/chain.ts';
+import { readChain, type ChainFile } from '../../disks/chain.ts';
 import type { Generations } from '../../contract.ts';
 import type { GuestRef, OperationRequest } from '../../driver.ts';
 import { OffshootError } from '../../errors.ts';
+import { lookAtDomain, refuseIfSaved } from './domain-look.ts';
 import { readDomain } from './domain-read.ts';
-import { copiedDisks, inspectGuest, refuseSaved, snapshotsOf } from './inspect-guest.ts';
+import { isUntouched } from './generations.ts';
+import { copiedDisks, inspectGuest } from './inspect-guest.ts';
 import type { Reader } from './inspect.ts';
-import { covering, readRecord, recordsOf } from './records.ts';
+import { covering, readRecords } from './records.ts';
 import type { CloneFacts, LibvirtFacts } from './types.ts';
 
 type Refresh = Extract<OperationRequest, { kind: 'refresh' }>;
@@ -20,11 +22,10 @@ export async function inspectRefresh(
 ): Promise<Specific> {
   const { guest, source, generations } = request;
   const name = generations?.list.find((each) => each.number === generations.current)?.record;
-  const [clone, from, records, read] = await Promise.all([
+  const [clone, from, { records, record: read }] = await Promise.all([
     inspectClone(reader, guest, generations, signal),
-    inspectGuest(reader, source, signal),
-    recordsOf(reader.virsh, source, guest, signal),
-    name === undefined ? undefined : readRecord(reader.virsh, source, name, signal),
+    inspectGuest(reader, source, signal, { memory: false }),
+    readRecords(reader.virsh, source, guest, name, signal),
   ]);
   const record =
     read === undefined || from.state === 'stopped'
@@ -34,7 +35,9 @@ export async function inspectRefresh(
           from.disks.map((disk) => disk.target),
         );
   const inside =
-    clone.state === 'stopped' ? await reader.insides.ofFiles(Object.entries(clone.active)) : undefined;
+    clone.state === 'stopped' && !isUntouched(request, clone)
+      ? await reader.insides.ofFiles(Object.entries(clone.active))
+      : undefined;
   return {
     clone: { ...clone, ...(inside ? { inside } : {}) },
     source: from,
@@ -51,23 +54,21 @@ export async function inspectClone(
   signal: AbortSignal,
 ): Promise<CloneFacts> {
   const { virsh, shell } = reader;
-  const [definition, state, snapshots] = await Promise.all([
-    virsh.maybe(['dumpxml', '--inactive', '--security-info', '--domain', guest.uuid], { signal }),
-    virsh.state(guest.uuid, signal),
-    snapshotsOf(virsh, guest, signal),
-    refuseSaved(virsh, guest, signal),
-  ]);
-  if (definition === undefined || state === undefined)
+  const look = await lookAtDomain(virsh, guest, signal);
+  if (!look)
     throw new OffshootError('not-found', {
       publicMessage: `The host knows no guest ${guest.name} any more.`,
       remedy: 'Reload the list of guests: it was removed by another hand.',
     });
+  refuseIfSaved(guest, look);
+  const { state, definition, snapshots } = look;
   const disks = copiedDisks(readDomain(definition), guest.name);
   const files = await Promise.all(
     disks.map(({ target, path, format }) =>
       readChain(shell, { path, format, label: `disk ${target} of ${guest.name}` }, signal),
     ),
   );
+  const chains = new Map(disks.map(({ path }, index) => [path, files[index] ?? []]));
   const active = Object.fromEntries(
     disks.map(({ target, path, format }, index) => [
       target,
@@ -80,7 +81,7 @@ export async function inspectClone(
     ]),
   );
   const [known, own] = await Promise.all([
-    Promise.all((generations?.list ?? []).map((generation) => chainsOf(reader, generation, signal))),
+    Promise.all((generations?.list ?? []).map((generation) => chainsOf(reader, generation, chains, signal))),
     generations === undefined ? undefined : written(reader, Object.values(active), generations, signal),
   ]);
   return {
@@ -93,21 +94,26 @@ export async function inspectClone(
   };
 }
 
-/** Undefined when it can't be put back to any more: one of its own files is gone. */
+/** Undefined when it can't be put back to any more: one of its own files is gone. `read`: by the active file, already. */
 async function chainsOf(
   { shell }: Reader,
   generation: Generations['list'][number],
+  read: ReadonlyMap<string, ChainFile[]>,
   signal: AbortSignal,
 ): Promise<CloneFacts['generations'][number] | undefined> {
-  const there = await Promise.all(generation.disks.map(({ own }) => shell.stat(own)));
-  if (there.some((stat) => stat === undefined)) return undefined;
+  const there = await Promise.all(
+    generation.disks.map(async ({ own }) => read.has(own) || (await shell.stat(own)) !== undefined),
+  );
+  if (there.includes(false)) return undefined;
   const files = await Promise.all(
-    generation.disks.map(({ target, own }) =>
-      readChain(
-        shell,
-        { path: own, format: 'qcow2', label: `disk ${target} of generation ${generation.number}` },
-        signal,
-      ),
+    generation.disks.map(
+      async ({ target, own }) =>
+        read.get(own) ??
+        readChain(
+          shell,
+          { path: own, format: 'qcow2', label: `disk ${target} of generation ${generation.number}` },
+          signal,
+        ),
     ),
   );
   const chains = Object.fromEntries(

@@ -14,7 +14,8 @@ import { definitionOf } from './holding.ts';
 import type { HostReader } from './host.ts';
 import type { Insides } from './inside-facts.ts';
 import { memoByKey } from './memo.ts';
-import { inspectGuest, refuseSaved } from './inspect-guest.ts';
+import { refuseSaved } from './domain-look.ts';
+import { inspectGuest } from './inspect-guest.ts';
 import { inspectSnapshots } from './inspect-snapshots.ts';
 import { inspectMove } from './inspect-move.ts';
 import { inspectOwn } from './inspect-own.ts';
@@ -141,10 +142,12 @@ export function inspector(
   };
   return async (request, signal) => {
     const [host, version, machine, takenNames, domains, mine] = await Promise.all([
-      reader.host.facts(),
+      request.kind === 'clone' || request.kind === 'import'
+        ? reader.host.facts()
+        : reader.host.facts({ networks: 'known' }),
       reader.host.libvirtVersion(),
       reader.host.machine(),
-      reader.definitions.names(),
+      request.kind === 'clone' ? reader.definitions.names() : [],
       request.kind === 'clone' ? reader.definitions.all(signal) : undefined,
       specific(request, signal),
     ]);

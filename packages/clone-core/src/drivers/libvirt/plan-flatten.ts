@@ -150,5 +150,5 @@ function settleOne(
   return [
     ...gone.map(({ path }): SettleAction => ({ do: 'remove', path })),
     ...settle(disks, retained, mine).actions,
-  ];
+  ].map((action) => ({ ...action, target }));
 }

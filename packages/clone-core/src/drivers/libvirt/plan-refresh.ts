@@ -4,7 +4,16 @@ import type { IdSource, OperationRequest } from '../../driver.ts';
 import { OffshootError } from '../../errors.ts';
 import { readDomain } from './domain-read.ts';
 import { redirectDisks } from './domain-xml.ts';
-import { activeOf, chainOf, flat, folderOf, layerPaths, whyNoRecord, wroteItself } from './generations.ts';
+import {
+  activeOf,
+  chainOf,
+  flat,
+  folderOf,
+  isUntouched,
+  layerPaths,
+  whyNoRecord,
+  wroteItself,
+} from './generations.ts';
 import {
   basisOf,
   consistencyNotes,
@@ -83,13 +92,18 @@ export function planRefresh(request: Refresh, facts: LibvirtFacts, ids: IdSource
     clone.definition,
     Object.fromEntries(layers.map(({ target, own }) => [target, { path: own, format: 'qcow2' }])),
   );
-  const carry = planCarry(
-    guest,
-    clone.inside,
-    clone.active,
-    layers.map(({ target, own }) => ({ target, path: own, format: 'qcow2' })),
-    { clean: request.clean ?? [] },
-  );
+  const carry = isUntouched(request, clone)
+    ? {
+        steps: [],
+        notes: [info('It has written nothing itself, so there is nothing of its own inside to keep.')],
+      }
+    : planCarry(
+        guest,
+        clone.inside,
+        clone.active,
+        layers.map(({ target, own }) => ({ target, path: own, format: 'qcow2' })),
+        { clean: request.clean ?? [] },
+      );
   const steps = stepsOf({
     request,
     facts,

@@ -6,11 +6,10 @@ import { z } from 'zod';
 import { checkpointXml } from '../../disks/backup.ts';
 import { stderrOf } from '../../disks/stderr.ts';
 import type { GuestRef } from '../../driver.ts';
-import { OffshootError } from '../../errors.ts';
 import type { Shell } from '../../shell/shell.ts';
 import { readDomain } from './domain-read.ts';
 import type { RecordFacts } from './types.ts';
-import type { Virsh } from './virsh.ts';
+import { foundIn, namesIn, type Answer, type Virsh } from './virsh.ts';
 import { attribute, child, childrenOf, parseXml } from './xml.ts';
 
 /** Granularity of a record, bytes: qcow2's cluster, below which nothing is gained. */
@@ -29,35 +28,40 @@ export async function recordsOf(
   clone: { uuid: string },
   signal: AbortSignal,
 ): Promise<string[]> {
-  const out = await virsh.maybe(['checkpoint-list', '--name', '--domain', source.uuid], { signal });
-  const names = (out ?? '').split('\n').map((line) => line.trim());
-  return names.filter((name) => name.startsWith(prefixOf(clone)));
+  return (await readRecords(virsh, source, clone, undefined, signal)).records;
 }
 
 /**
- * Bytes changed since the record, per disk of the running source. A record that is missing or inconsistent (its host
- * crashed) is a `problem`.
+ * The clone's records, and of the named one the bytes changed since, per disk of the running source. A record that is
+ * missing or inconsistent (its host crashed) is a `problem`.
  */
-export async function readRecord(
+export async function readRecords(
   virsh: Virsh,
   source: GuestRef,
-  name: string,
+  clone: { uuid: string },
+  name: string | undefined,
   signal: AbortSignal,
-): Promise<RecordFacts> {
-  let xml: string;
-  try {
-    xml = await virsh.run(
-      ['checkpoint-dumpxml', '--no-domain', '--size', '--domain', source.uuid, '--checkpointname', name],
-      { signal },
-    );
-  } catch (thrown) {
-    if (!(thrown instanceof OffshootError) || thrown.code === 'host-unreachable' || signal.aborted)
-      throw thrown;
-    return isUnknown(thrown)
+): Promise<{ records: string[]; record?: RecordFacts }> {
+  const dump = ['checkpoint-dumpxml', '--no-domain', '--size', '--domain', source.uuid, '--checkpointname'];
+  const [list, sizes] = await virsh.each(
+    [
+      ['checkpoint-list', '--name', '--domain', source.uuid],
+      ...(name === undefined ? [] : [[...dump, name]]),
+    ],
+    { signal },
+  );
+  const records = namesIn(foundIn(list)).filter((each) => each.startsWith(prefixOf(clone)));
+  return { records, ...(sizes ? { record: recordIn(sizes) } : {}) };
+}
+
+function recordIn(answer: Answer): RecordFacts {
+  if ('error' in answer) {
+    if (answer.error.code === 'host-unreachable') throw answer.error;
+    return isUnknown(answer.error)
       ? { problem: 'its change record is gone' }
       : { problem: 'its change record is damaged, as after a crash of the source' };
   }
-  const { root } = parseXml(xml, 'domaincheckpoint');
+  const { root } = parseXml(answer.out, 'domaincheckpoint');
   const sizes: Record<string, number> = {};
   for (const disk of childrenOf(child(root, 'disks'), 'disk')) {
     const size = attribute(disk, 'size');

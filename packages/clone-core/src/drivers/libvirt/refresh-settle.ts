@@ -40,7 +40,7 @@ export function settleAll(
     });
     const made = linkUp(disks, after, target, clone);
     const settled = settle(made, retained, (path) => files.has(path));
-    actions.push(...settled.actions);
+    actions.push(...settled.actions.map((action) => ({ ...action, target })));
     layers.set(target, settled.layers);
     below.push(made.find(({ number }) => number === after.current)?.below.map(({ path }) => path) ?? []);
   }

@@ -285,10 +285,12 @@ export interface SettleStep extends Step {
   /** Change records that no generation needs any more. */
   records: string[];
 }
-export type SettleAction =
+/** Those of one disk (`target`) are done in their order. */
+export type SettleAction = { target?: string } & (
   | { do: 'remove'; path: string }
   /** `layer` goes into `below`; whatever stands on it then stands on that. */
-  | { do: 'merge'; layer: string; below: string; belowFormat: string; dependents: string[] };
+  | { do: 'merge'; layer: string; below: string; belowFormat: string; dependents: string[] }
+);
 /** A disk that stands still for a while: what its guest writes goes beside it. */
 export interface ParkedDisk {
   target: string;

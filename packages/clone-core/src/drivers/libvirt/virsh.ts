@@ -1,106 +1,13 @@
-/** Typed calls of `virsh -c URI …`, and libvirt's messages as errors people can act on. */
-import { stderrOf } from '../../disks/stderr.ts';
-import { OffshootError, toOffshootError, type ErrorCode } from '../../errors.ts';
-import type { RunOptions, Shell } from '../../shell/shell.ts';
+/** Typed calls of `virsh -c URI …`. */
+import { OffshootError } from '../../errors.ts';
+import { commandFailed } from '../../shell/failures.ts';
+import type { RunOptions, RunResult, Shell } from '../../shell/shell.ts';
 import type { DomainState } from './types.ts';
+import { explain } from './virsh-errors.ts';
+import { isTooOld, scriptOf } from './virsh-script.ts';
 
 /** Undefining, defining and starting may have to wait for libvirt to probe QEMU, milliseconds. */
 export const SLOW_MS = 180_000;
-
-interface Known {
-  match: RegExp;
-  code: ErrorCode;
-  message: (where: string) => string;
-  remedy?: string;
-  retryable?: boolean;
-}
-
-const known: readonly Known[] = [
-  {
-    match:
-      /failed to connect to the hypervisor|Failed to connect socket|cannot recv data|End of file while reading data|Cannot write data: Broken pipe|client socket is closed|Disconnected from|internal client error/i,
-    code: 'host-unreachable',
-    message: (where) => `libvirt does not answer on ${where}.`,
-    remedy: 'Start libvirt there (systemctl start libvirtd), or look why it stopped.',
-    retryable: true,
-  },
-  {
-    match: /authentication (unavailable|failed|cancelled)|Permission denied.*libvirt-sock|access denied/i,
-    code: 'permission',
-    message: (where) => `The worker may not use libvirt on ${where}.`,
-    remedy: 'Run the worker as root, or add its user to the group libvirt.',
-  },
-  {
-    match: /failed to get domain|Domain not found|no domain with matching/i,
-    code: 'not-found',
-    message: (where) => `libvirt on ${where} knows no such guest.`,
-    remedy: 'Reload the list of guests: it was removed by another hand.',
-  },
-  {
-    match: /already exists with uuid|already defined with uuid/i,
-    code: 'name-taken',
-    message: (where) => `A guest of that name is already defined on ${where}.`,
-    remedy: 'Choose another name.',
-  },
-  {
-    match:
-      /guest agent is not (responding|configured|available)|QEMU guest agent is not|agent.*unresponsive|Guest agent .*timed? ?out/i,
-    code: 'agent-silent',
-    message: () => 'The guest agent does not answer.',
-    remedy: 'Look at the guest’s console; install qemu-guest-agent in it if it has none.',
-    retryable: true,
-  },
-  {
-    match: /No space left on device/i,
-    code: 'no-space',
-    message: (where) => `The filesystem on ${where} filled up.`,
-    remedy: 'Free space on that filesystem, then retry.',
-  },
-  {
-    match:
-      /Failed to get "?(write|consistent read|shared "write")"? lock|Is another process using the image/i,
-    code: 'busy',
-    message: () => 'Another program has the disk open.',
-    remedy: 'Wait until it is done with it, then retry.',
-    retryable: true,
-  },
-  {
-    match: /cannot acquire state change lock|already has active (block )?job|another job|block job/i,
-    code: 'busy',
-    message: () => 'libvirt is busy with another job of this guest.',
-    remedy: 'Wait until that job is done, then retry.',
-    retryable: true,
-  },
-  {
-    match: /Cannot access storage file|Could not open .*: (No such file|Permission)/i,
-    code: 'source-unreadable',
-    message: () => 'A disk of the guest can’t be opened by QEMU.',
-    remedy: 'See that the file is there and that QEMU’s user may read it and enter its folders.',
-  },
-  {
-    match: /Cannot allocate memory|cannot set up guest memory/i,
-    code: 'busy',
-    message: (where) => `${where} has too little free memory to start the guest.`,
-    remedy: 'Stop a guest, or give this one less memory.',
-    retryable: true,
-  },
-];
-
-/** Replaces `command-failed` by what libvirt or QEMU meant; other errors pass. Throws nothing. */
-export function explain(thrown: unknown, where: string): OffshootError {
-  const error = toOffshootError(thrown);
-  if (error.code !== 'command-failed') return error;
-  const said = stderrOf(error);
-  const meant = known.find((each) => each.match.test(said));
-  if (!meant) return error;
-  return new OffshootError(meant.code, {
-    publicMessage: meant.message(where),
-    ...(meant.remedy === undefined ? {} : { remedy: meant.remedy }),
-    retryable: meant.retryable ?? false,
-    context: error.context,
-    cause: thrown,
-  });
-}
 
 /** State words of `virsh domstate` and numbers of `virsh domstats` (virDomainState). */
 export function stateOf(word: string): DomainState {
@@ -127,7 +34,30 @@ export interface VirshOptions extends RunOptions {
   quiet?: boolean;
 }
 
+/** What `--name` prints: one name a line. */
+export const namesIn = (out: string | undefined): string[] =>
+  (out ?? '')
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '');
+
+/** What one of several commands came to. */
+export type Answer = { out: string } | { error: OffshootError };
+
+/** Throws the command's error. */
+export function outOf(answer: Answer | undefined): string {
+  if (answer && 'out' in answer) return answer.out;
+  throw answer?.error ?? new OffshootError('internal', { publicMessage: 'virsh was not asked that.' });
+}
+
+/** As `outOf`, but undefined instead of `not-found`. */
+export const foundIn = (answer: Answer | undefined): string | undefined =>
+  answer && 'error' in answer && answer.error.code === 'not-found' ? undefined : outOf(answer);
+
 export class Virsh {
+  /** virsh here can't tell the outputs of several commands apart. */
+  private oneByOne = false;
+
   constructor(
     readonly shell: Shell,
     readonly uri: string,
@@ -177,6 +107,54 @@ export class Virsh {
     }
   }
 
+  /**
+   * Several commands one after the other, in one process; one that fails does not keep the next from being run. Resolves
+   * to what each came to, with the error that `run` would have thrown. Throws when virsh itself did not get to all of them.
+   */
+  async each(
+    commands: readonly (readonly string[])[],
+    { quiet = true, ...options }: Omit<VirshOptions, 'okCodes' | 'input'> = {},
+  ): Promise<Answer[]> {
+    if (commands.length === 0) return [];
+    if (this.oneByOne) return this.eachAlone(commands, { quiet, ...options });
+    const script = scriptOf(commands);
+    const argv = ['virsh', ...(quiet ? ['-q'] : []), '-c', this.uri, script.text];
+    let done: RunResult;
+    try {
+      done = await this.shell.run(argv, { ...options, okCodes: [0, 1] });
+    } catch (thrown) {
+      throw explain(thrown, this.shell.where);
+    }
+    const answers = script.parse(done.stdout, done.stderr);
+    const failed = (words: readonly string[], stderr: string): OffshootError =>
+      explain(commandFailed({ argv: words, where: this.shell.where, code: 1, stderr }), this.shell.where);
+    if (answers)
+      return answers.map(({ out, complaint }, index) =>
+        /^error:/m.test(complaint)
+          ? { error: failed(['virsh', '-c', this.uri, ...(commands[index] ?? [])], complaint.trim()) }
+          : { out },
+      );
+    if (!isTooOld(done.stderr)) throw failed(argv, done.stderr);
+    this.oneByOne = true;
+    return this.eachAlone(commands, { quiet, ...options });
+  }
+
+  private async eachAlone(
+    commands: readonly (readonly string[])[],
+    options: VirshOptions,
+  ): Promise<Answer[]> {
+    const answers: Answer[] = [];
+    for (const words of commands) {
+      try {
+        answers.push({ out: await this.run(words, options) });
+      } catch (thrown) {
+        if (!(thrown instanceof OffshootError) || options.signal?.aborted) throw thrown;
+        answers.push({ error: thrown });
+      }
+    }
+    return answers;
+  }
+
   /** Undefined when there is no such guest. */
   async state(uuid: string, signal?: AbortSignal): Promise<DomainState | undefined> {
     const word = await this.maybe(['domstate', '--domain', uuid], signal ? { signal } : {});
@@ -184,11 +162,7 @@ export class Virsh {
   }
 
   async names(signal: AbortSignal): Promise<string[]> {
-    const out = await this.run(['list', '--all', '--name'], { signal });
-    return out
-      .split('\n')
-      .map((line) => line.trim())
-      .filter((line) => line !== '');
+    return namesIn(await this.run(['list', '--all', '--name'], { signal }));
   }
 
   async networks(signal: AbortSignal): Promise<{ name: string; active: boolean }[]> {

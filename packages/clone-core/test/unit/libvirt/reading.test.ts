@@ -4,7 +4,8 @@ import { explainImage } from '../../../src/disks/chain.ts';
 import { lastPercent } from '../../../src/disks/convert.ts';
 import { pickAddress } from '../../../src/drivers/libvirt/agent.ts';
 import { parseStats } from '../../../src/drivers/libvirt/inventory.ts';
-import { explain, stateOf } from '../../../src/drivers/libvirt/virsh.ts';
+import { explain } from '../../../src/drivers/libvirt/virsh-errors.ts';
+import { stateOf } from '../../../src/drivers/libvirt/virsh.ts';
 import { OffshootError } from '../../../src/errors.ts';
 import { commandFailed } from '../../../src/shell/failures.ts';
 

@@ -3,13 +3,18 @@ import { jobBytes } from '../../../disks/backup.ts';
 import { stderrOf } from '../../../disks/stderr.ts';
 import type { GuestRef, StepContext } from '../../../driver.ts';
 import { OffshootError } from '../../../errors.ts';
-import { freeze, thaw } from '../agent.ts';
-import type { Virsh } from '../virsh.ts';
+import type { Shell } from '../../../shell/shell.ts';
+import { freezing, frozenIn, thaw, thawing } from '../agent.ts';
+import { foundIn, outOf, type Answer, type Virsh } from '../virsh.ts';
 import { pause } from './reporting.ts';
+import { together } from './together.ts';
 
-/** Between two looks at a job, milliseconds: short jobs are noticed soon, long ones not asked often. */
-const FIRST_LOOK_MS = 15;
+/** Between two looks at a job: short ones are noticed soon, long ones not asked often. A part of the time so far; milliseconds. */
+const LOOK_PART = 0.15;
+const SHORTEST_LOOK_MS = 15;
 const LONGEST_LOOK_MS = 400;
+/** For freezing (libvirt itself gives the agent 5 s), beginning and letting go, milliseconds. */
+const BEGIN_MS = 100_000;
 
 export interface BackupJob {
   guest: GuestRef;
@@ -27,6 +32,8 @@ export interface JobDefinition {
   checkpoint?: string;
   /** The target files are there already. */
   reuse?: boolean;
+  /** Makes them meanwhile. */
+  prepare?: () => Promise<void>;
 }
 
 /** Freezes, begins the job and lets go again, whatever happens in between. Says in the result how consistent it is. */
@@ -38,7 +45,6 @@ export async function beginJob(
 ): Promise<void> {
   const { signal } = context;
   const { uuid, name } = job.guest;
-  const start = (): Promise<string> => startJob(virsh, job, definition, signal);
   const say = (consistency: 'filesystem' | 'crash', text: string): void => {
     context.result({
       consistency,
@@ -47,40 +53,71 @@ export async function beginJob(
     });
     context.note(`${consistency}-consistent`);
   };
-  if (!job.freeze) {
-    await start();
-    say('crash', 'no agent answered that could freeze the filesystems');
-    return;
-  }
-  const frozen = performance.now();
-  let count: number | undefined;
-  try {
-    count = await freeze(virsh, uuid, signal);
-    if (count === undefined) context.log(`The agent of ${name} could not freeze its filesystems.`);
-    await start();
-  } finally {
-    await letGo(virsh, job.guest, (line) => context.log(line));
-  }
-  const ms = Math.round(performance.now() - frozen);
-  if (count === undefined || count === 0) say('crash', 'the agent could not freeze the filesystems');
-  else
-    say('filesystem', `the agent froze ${count} ${count === 1 ? 'filesystem' : 'filesystems'} for ${ms} ms`);
+  await withDefinition(virsh, job, definition, async (begin) => {
+    if (!job.freeze) {
+      await virsh.run(begin, { signal });
+      say('crash', 'no agent answered that could freeze the filesystems');
+      return;
+    }
+    const began = performance.now();
+    let free = false;
+    let count: number | undefined;
+    try {
+      // In one process: filesystems stand still no longer than the job takes to begin.
+      const [frozen, begun, freed] = await virsh.each([freezing(uuid), begin, thawing(uuid)], {
+        signal,
+        timeoutMs: BEGIN_MS,
+        quiet: false,
+      });
+      free = freed !== undefined && 'out' in freed;
+      count = frozenIn(frozen);
+      if (count === undefined) context.log(`The agent of ${name} could not freeze its filesystems.`);
+      outOf(begun);
+    } finally {
+      if (!free) await letGo(virsh, job.guest, (line) => context.log(line));
+    }
+    const ms = Math.round(performance.now() - began);
+    if (count === undefined || count === 0) say('crash', 'the agent could not freeze the filesystems');
+    else
+      say(
+        'filesystem',
+        `the agent froze ${count} ${count === 1 ? 'filesystem' : 'filesystems'} for ${ms} ms at most`,
+      );
+  });
 }
 
-async function startJob(
-  virsh: Virsh,
+/** virsh reads definitions from files, which are readable by the worker only and gone afterwards. */
+async function withDefinition(
+  { shell }: Virsh,
   { guest, scratch }: BackupJob,
-  { backup, checkpoint, reuse }: JobDefinition,
-  signal: AbortSignal,
-): Promise<string> {
-  const begin = (more: readonly string[]): Promise<string> =>
-    virsh.withFile(scratch, backup, () =>
-      virsh.run(['backup-begin', '--domain', guest.uuid, '--backupxml', scratch, ...more], { signal }),
-    );
-  const words = reuse === true ? ['--reuse-external'] : [];
-  if (checkpoint === undefined) return begin(words);
-  const path = `${scratch}.checkpoint`;
-  return virsh.withFile(path, checkpoint, () => begin([...words, '--checkpointxml', path]));
+  { backup, checkpoint, reuse, prepare }: JobDefinition,
+  use: (begin: readonly string[]) => Promise<void>,
+): Promise<void> {
+  const begin = ['backup-begin', '--domain', guest.uuid, '--backupxml', scratch];
+  if (reuse === true) begin.push('--reuse-external');
+  const files = [{ path: scratch, content: backup }];
+  if (checkpoint !== undefined) {
+    const path = checkpointFile(scratch);
+    files.push({ path, content: checkpoint });
+    begin.push('--checkpointxml', path);
+  }
+  try {
+    await together([
+      ...files.map(({ path, content }) => shell.writeFile(path, content, 0o600)),
+      ...(prepare ? [prepare()] : []),
+    ]);
+    await use(begin);
+  } finally {
+    await together(files.map(({ path }) => shell.remove(path)));
+  }
+}
+
+const checkpointFile = (scratch: string): string => `${scratch}.checkpoint`;
+
+/** What a worker that died while a job began may have left. */
+export async function removeScratch(shell: Shell, { scratch }: { scratch: string }): Promise<void> {
+  await shell.remove(scratch);
+  await shell.remove(checkpointFile(scratch));
 }
 
 async function letGo(virsh: Virsh, guest: GuestRef, log?: (line: string) => void): Promise<void> {
@@ -130,16 +167,15 @@ async function letGoIfAsked(virsh: Virsh, guest: GuestRef): Promise<void> {
 
 /** Definition of the backup job that runs now; undefined when none does. */
 async function currentJob(virsh: Virsh, uuid: string, signal: AbortSignal): Promise<string | undefined> {
-  try {
-    return await virsh.maybe(['backup-dumpxml', '--domain', uuid], { signal });
-  } catch (thrown) {
-    if (
-      thrown instanceof OffshootError &&
-      /no domain backup job|domain is not running/i.test(stderrOf(thrown))
-    )
-      return undefined;
-    throw thrown;
-  }
+  const [answer] = await virsh.each([definitionOf(uuid)], { signal });
+  return jobIn(answer);
+}
+
+const definitionOf = (uuid: string): string[] => ['backup-dumpxml', '--domain', uuid];
+
+function jobIn(answer: Answer | undefined): string | undefined {
+  const gone = /no domain backup job|domain is not running/i;
+  return answer && 'error' in answer && gone.test(stderrOf(answer.error)) ? undefined : foundIn(answer);
 }
 
 /** Until the push job is over; resolves to the bytes it moved. Throws when it did not complete. */
@@ -149,25 +185,40 @@ export async function followJob(
   signal: AbortSignal,
   onBytes: (bytes: { done: number; total: number }) => void,
 ): Promise<number | undefined> {
-  for (let wait = FIRST_LOOK_MS; ; wait = Math.min(wait * 2, LONGEST_LOOK_MS)) {
-    if ((await currentJob(virsh, uuid, signal)) === undefined) break;
-    const bytes = jobBytes((await virsh.maybe(['domjobinfo', '--domain', uuid], { signal })) ?? '');
+  const began = performance.now();
+  for (;;) {
+    const [job, now, ended] = await virsh.each(
+      [
+        definitionOf(uuid),
+        ['domjobinfo', '--domain', uuid],
+        ['domjobinfo', '--domain', uuid, '--completed', '--keep-completed'],
+      ],
+      { signal },
+    );
+    if (jobIn(job) === undefined) {
+      const done = await ending(virsh, uuid, name, ended, signal);
+      if (/Job type:\s+Completed/i.test(done)) return jobBytes(done)?.done;
+      if ((await virsh.state(uuid, signal)) === 'stopped') throw stoppedMeanwhile(name);
+      throw unfinished(name, done);
+    }
+    const bytes = jobBytes(foundIn(now) ?? '');
     if (bytes && bytes.total > 0) onBytes(bytes);
-    await pause(wait, signal);
+    const wait = Math.max(SHORTEST_LOOK_MS, (performance.now() - began) * LOOK_PART);
+    await pause(Math.min(wait, LONGEST_LOOK_MS), signal);
   }
-  const done = await ending(virsh, uuid, name, signal);
-  if (/Job type:\s+Completed/i.test(done)) return jobBytes(done)?.done;
-  if ((await virsh.state(uuid, signal)) === 'stopped') throw stoppedMeanwhile(name);
-  throw unfinished(name, done);
 }
 
-async function ending(virsh: Virsh, uuid: string, name: string, signal: AbortSignal): Promise<string> {
-  try {
-    return await virsh.run(['domjobinfo', '--domain', uuid, '--completed', '--keep-completed'], { signal });
-  } catch (thrown) {
-    const state = await virsh.state(uuid, signal);
-    throw state === undefined || state === 'stopped' ? stoppedMeanwhile(name) : thrown;
-  }
+async function ending(
+  virsh: Virsh,
+  uuid: string,
+  name: string,
+  answer: Answer | undefined,
+  signal: AbortSignal,
+): Promise<string> {
+  if (answer && 'out' in answer) return answer.out;
+  const state = await virsh.state(uuid, signal);
+  if (state === undefined || state === 'stopped') throw stoppedMeanwhile(name);
+  return outOf(answer);
 }
 
 const stoppedMeanwhile = (name: string): OffshootError =>

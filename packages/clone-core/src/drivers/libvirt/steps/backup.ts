@@ -5,7 +5,7 @@ import type { Shell } from '../../../shell/shell.ts';
 import { removeRecord } from '../records.ts';
 import type { BackupStep } from '../types.ts';
 import type { Virsh } from '../virsh.ts';
-import { beginJob, endJob, followJob, type BackupJob } from './backup-job.ts';
+import { beginJob, endJob, followJob, removeScratch, type BackupJob } from './backup-job.ts';
 import { complete, deleted, folderOf, partial, removeOwn } from './own-files.ts';
 import { reporting } from './reporting.ts';
 import type { Turns } from './turns.ts';
@@ -45,7 +45,7 @@ export function backupStep(shell: Shell, virsh: Virsh, jobs: Turns): StepHandler
       }),
     async undo(step, { signal }) {
       await endJob(virsh, jobOf(step), signal);
-      await shell.remove(step.scratch);
+      await removeScratch(shell, step);
       if (step.record !== undefined) await removeRecord(shell, virsh, step.guest, step.record, signal);
       const names: string[] = [];
       for (const disk of step.disks)
