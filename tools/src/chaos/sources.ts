@@ -175,7 +175,8 @@ ${agent ? `<channel type='unix'><target type='virtio' name='org.qemu.guest_agent
   return { name, uuid, running, agent, content, moving, files, definition: known?.xml ?? '' };
 }
 
-const AGENT_MS = 60_000;
+/** A boot takes seconds, on a machine that is busy with other things minutes. */
+const AGENT_MS = 300_000;
 
 async function untilAgent(uri: string, uuid: string): Promise<void> {
   const deadline = Date.now() + AGENT_MS;

@@ -131,7 +131,9 @@ it('too many states: their last refresh says so, and the clone is made whole by 
     expectFinished(await rung(refresh(id, { ownChanges: 'keep' })));
     // Nothing else may be done to it until what follows by itself is done.
     await expect
-      .poll(() => lab.db.prisma.operation.count({ where: { guestId: id, finishedAt: null } }))
+      .poll(() => lab.db.prisma.operation.count({ where: { guestId: id, finishedAt: null } }), {
+        timeout: 30_000,
+      })
       .toBe(0);
   }
   const made = await lab.db.prisma.operation.findMany({ where: { guestId: id, kind: 'promote' } });

@@ -13,7 +13,7 @@ interface Known {
 const known: readonly Known[] = [
   {
     match:
-      /failed to connect to the hypervisor|Failed to connect socket|cannot recv data|End of file while reading data|Cannot write data: Broken pipe|client socket is closed|Disconnected from|internal client error/i,
+      /failed to (re)?connect to the hypervisor|Failed to connect socket|cannot recv data|End of file while reading data|Cannot write data: Broken pipe|client socket is closed|Disconnected from|internal client error/i,
     code: 'host-unreachable',
     message: (where) => `libvirt does not answer on ${where}.`,
     remedy: 'Start libvirt there (systemctl start libvirtd), or look why it stopped.',
