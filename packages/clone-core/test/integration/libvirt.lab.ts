@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import type { CapturedBase, GuestRef } from '../../src/driver.ts';
 import { libvirtDriver } from '../../src/drivers/libvirt/driver.ts';
 import { localShell } from '../../src/shell/local.ts';
+import type { Shell } from '../../src/shell/shell.ts';
 import { baseOf } from '../conformance/cases/base.ts';
 import { until } from '../conformance/until.ts';
 import { finish, planOf } from '../conformance/workbench.ts';
@@ -47,7 +48,7 @@ export interface Lab {
   store: string;
   /** The store is a filesystem of its own, of this type. */
   mounted: string | undefined;
-  driver(part?: { chainBudget?: number }): ReturnType<typeof libvirtDriver>;
+  driver(part?: { chainBudget?: number }, shell?: Shell): ReturnType<typeof libvirtDriver>;
   /** Names of guests whose definition mentions the lab's folder. */
   guests(): Promise<string[]>;
   destroy(): Promise<void>;
@@ -75,7 +76,7 @@ export async function makeLab(filesystem?: { type: 'ext4' | 'xfs'; mebibytes: nu
     root,
     store,
     mounted,
-    driver: (part = {}) => libvirtDriver({ kind: 'libvirt', store, ...part }, localShell()),
+    driver: (part = {}, shell = localShell()) => libvirtDriver({ kind: 'libvirt', store, ...part }, shell),
     guests,
     async destroy() {
       for (const name of await guests()) {
@@ -185,6 +186,21 @@ export async function sampleGuest(
 export async function captured(lab: Lab, guest: GuestRef): Promise<CapturedBase> {
   const plan = await planOf(lab.driver(), { kind: 'capture', guest, label: 'x' }, guest.name);
   return baseOf((await finish(lab.driver(), plan)).result);
+}
+
+/** Runs what it is asked to, but the first command with that word is killed instead. */
+export function killingOnce(word: string): Shell & { killed(): boolean } {
+  const shell = localShell();
+  let killed = false;
+  return {
+    ...shell,
+    killed: () => killed,
+    run: (argv, options) => {
+      const mine = !killed && argv.includes(word);
+      killed ||= mine;
+      return shell.run(mine ? ['sh', '-c', 'kill -KILL $$'] : argv, options);
+    },
+  };
 }
 
 /** How many files a read of the disk may go through. */

@@ -25,6 +25,7 @@ import {
   defineGuest,
   depthOf,
   filesBelow,
+  killingOnce,
   makeLab,
   namer,
   pings,
@@ -308,7 +309,9 @@ describe('of a stopped source', () => {
     expect(next.plan.strategy).toBe('changed blocks');
     await same(source, next.clone);
     await virsh('destroy', source.uuid);
-    await deleted(next.clone); // removes the records of a source that is stopped
+    const killing = killingOnce('checkpoint-delete');
+    await deleted(next.clone, killing); // removes the records of a source that is stopped
+    expect(killing.killed()).toBe(true);
     expect(await checkpoints(source)).toEqual([]);
     expect(await command('qemu-img', 'info', await diskOf(source, 'vdb'))).not.toMatch(/name: offshoot-/);
   });

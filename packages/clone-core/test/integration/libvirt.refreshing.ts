@@ -8,6 +8,7 @@ import {
   type RefreshOptions,
 } from '../../src/contract.ts';
 import type { GuestRef, OperationRequest, Plan } from '../../src/driver.ts';
+import type { Shell } from '../../src/shell/shell.ts';
 import { cloneOf, finish, ownedBy, planOf } from '../conformance/workbench.ts';
 import { command, contentOf, defineGuest, inGuest, sampleImage, virsh, type Lab } from './libvirt.lab.ts';
 
@@ -143,8 +144,8 @@ export function refreshing(lab: () => Lab, named: (name: string) => string) {
       return record(clone, plan);
     },
 
-    deleted: async ({ guest, owned, source, generations }: Clone): Promise<void> => {
-      const driver = lab().driver();
+    deleted: async ({ guest, owned, source, generations }: Clone, shell?: Shell): Promise<void> => {
+      const driver = lab().driver({}, shell);
       const request: OperationRequest = {
         kind: 'delete',
         guest,

@@ -110,6 +110,7 @@ export function planDelete(
       actions: [],
       source: request.source,
       records,
+      lastChance: true,
     });
   return {
     summary: `Delete ${guest.name}`,

@@ -284,6 +284,8 @@ export interface SettleStep extends Step {
   source?: GuestRef;
   /** Change records that no generation needs any more. */
   records: string[];
+  /** Nobody will come back to what can't be removed now. */
+  lastChance?: true;
 }
 /** Those of one disk (`target`) are done in their order. */
 export type SettleAction = { target?: string } & (

@@ -1,12 +1,15 @@
 /** Step: what no longer has to be put back to goes. */
 import { mergeDown, standOn } from '../../../disks/layers.ts';
 import type { StepContext, StepHandler } from '../../../driver.ts';
-import { OffshootError, toOffshootError } from '../../../errors.ts';
+import { toOffshootError } from '../../../errors.ts';
 import type { Shell } from '../../../shell/shell.ts';
 import { removeRecord } from '../records.ts';
 import type { SettleAction, SettleStep } from '../types.ts';
 import type { Virsh } from '../virsh.ts';
 import { together } from './together.ts';
+
+/** One that fails for a passing reason is tried again at once. */
+const RECORD_ATTEMPTS = 3;
 
 /**
  * At every moment all other generations read the same as before. What was to be done is done by now, and what an undo
@@ -70,21 +73,32 @@ async function settle(shell: Shell, action: SettleAction, signal: AbortSignal): 
   await shell.remove(action.layer);
 }
 
-/** An old record costs the source a little memory: a refresh that is done is not given up for it. */
+/**
+ * An old record costs the source a little memory: a refresh that is done is not given up for it. A clone that is about to be
+ * deleted has no next refresh.
+ */
 async function removeRecords(
   shell: Shell,
   virsh: Virsh,
-  { source, records }: SettleStep,
+  { source, records, lastChance }: SettleStep,
   context: StepContext,
 ): Promise<string[]> {
   if (!source) return [];
   for (const name of records) {
-    try {
-      await removeRecord(shell, virsh, source, name, context.signal);
-    } catch (thrown) {
-      if (context.signal.aborted || !(thrown instanceof OffshootError) || thrown.code === 'host-unreachable')
-        throw thrown;
-      context.log(`The change record ${name} stays until the next refresh: ${thrown.publicMessage}`);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await removeRecord(shell, virsh, source, name, context.signal);
+        break;
+      } catch (thrown) {
+        const error = toOffshootError(thrown);
+        if (context.signal.aborted || error.code === 'host-unreachable' || error.code === 'internal')
+          throw error;
+        // A virsh that was killed says nothing of the record.
+        if (error.retryable && attempt < RECORD_ATTEMPTS) continue;
+        if (error.retryable && lastChance === true) throw error;
+        context.log(`The change record ${name} stays at ${source.name}: ${error.publicMessage}`);
+        break;
+      }
     }
   }
   return [];
