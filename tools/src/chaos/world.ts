@@ -41,7 +41,7 @@ export interface World {
   close(): Promise<void>;
 }
 
-const STORE_BYTES = 640 * 1024 ** 2;
+const STORE_BYTES = 4 * 1024 ** 3;
 /** A real disk: a memory filesystem has neither the size nor the pace. */
 export const SCRATCH = process.env['OFFSHOOT_TEST_SCRATCH'] ?? '/var/tmp';
 
