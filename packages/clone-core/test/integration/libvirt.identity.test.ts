@@ -47,7 +47,7 @@ const named = (name: string): string => `i${run}-${name}`;
 const shell = (name: string, line: string): Promise<string> => inGuest(name, '/bin/sh', '-c', line);
 const identity = (part: Partial<IdentityOptions> = {}): IdentityOptions => ({
   ...identityOptionsSchema.parse({}),
-  deadlineSeconds: 60,
+  deadlineSeconds: 150,
   ...part,
 });
 
@@ -73,7 +73,8 @@ async function make(
   seed: string,
 ): Promise<{ plan: Plan; identity: IdentityOutcome }> {
   const driver = lab.driver();
-  const plan = await planOf(driver, asked, seed);
+  // Suites that run side by side make other UUIDs.
+  const plan = await planOf(driver, asked, named(seed));
   const { result } = await finish(driver, plan);
   if (!result.identity) throw new Error('the result says nothing of its identity');
   return { plan, identity: result.identity };
