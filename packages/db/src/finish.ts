@@ -172,6 +172,7 @@ async function applyFinished(tx: Tx, held: Claim, row: FinishedRow, result: Oper
     case 'refresh':
     case 'restore':
       await keepGenerations(tx, row, result);
+      await forgetVerification(tx, row.guestId);
       break;
     case 'start':
       await tx.query(
@@ -197,8 +198,11 @@ async function applyFinished(tx: Tx, held: Claim, row: FinishedRow, result: Oper
       kept = await settleMove(tx, row.id, row.guestId, held.request.targetHostId);
       break;
     case 'revert':
-      break; // what it is now, the inventory tells
+      // What it is now, the inventory tells.
+      await forgetVerification(tx, row.guestId);
+      break;
     case 'reset':
+      await forgetVerification(tx, row.guestId);
       // Whether it runs, and what it takes now, the inventory tells.
       await tx.query(`UPDATE "guest" SET "address" = COALESCE($2, "address") WHERE "id" = $1`, [
         row.guestId,
@@ -261,6 +265,11 @@ async function adoptClone(
       jsonOrNull(generationsOf(row.plan, result)),
     ],
   );
+}
+
+/** It has other disks now: what was found of those that it had is no word on these. */
+async function forgetVerification(tx: Tx, guestId: string | null): Promise<void> {
+  await tx.query('UPDATE "guest" SET "verified" = NULL WHERE "id" = $1', [guestId]);
 }
 
 async function keepVerification(tx: Tx, guestId: string | null, result: OperationResult): Promise<void> {

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import type { Verification } from '@offshoot/clone-core/contract';
+import { refreshOptionsSchema, type Verification } from '@offshoot/clone-core/contract';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import {
   claim,
   finish,
   guestOnBase,
   requestCancel,
+  requestRefresh,
   requestStart,
   requestVerify,
   resolveRequest,
@@ -75,6 +76,15 @@ it('a full clone is compared with its source, which nobody starts meanwhile; the
   const busy = await requestStart(test.db, { ...asked(), guestId: source, waitForAgent: false });
   await expect(verify(id)).rejects.toMatchObject({ code: 'busy' });
   await requestCancel(test.db, busy.operationIds[0] ?? '');
+
+  // With other disks it is no word on these.
+  const options = refreshOptionsSchema.parse({});
+  const refresh = await claimed(
+    (await requestRefresh(test.db, { ...asked(), guestId: id, options })).operationIds[0],
+  );
+  await savePlan(test.db, refresh, somePlan('copy', { kind: 'refresh', creates: [] }));
+  await finish(test.db, refresh, { state: 'finished', result: {} });
+  expect(await test.db.prisma.guest.findUniqueOrThrow({ where: { id } })).toMatchObject({ verified: null });
 });
 
 it('a linked clone is compared with its base, a full clone of a template with that version', async () => {
