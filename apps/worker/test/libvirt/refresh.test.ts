@@ -101,6 +101,7 @@ it('a worker killed in the middle of a refresh: the next one finishes it, and no
   await expect
     .poll(() => lab.db.prisma.event.count({ where: { operationId: batch.operationIds[0] ?? '' } }), {
       interval: 5,
+      timeout: 30_000,
     })
     .toBeGreaterThan(2);
   await first.kill();
