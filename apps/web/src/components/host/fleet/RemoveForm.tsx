@@ -32,8 +32,15 @@ export function RemoveForm({ host, onDone }: { host: HostView; onDone: () => voi
       {has === undefined || empty ? null : (
         <>
           <Text size="sm">
-            {host.name} has {count(has.guests, 'guest')} and {count(has.bases, 'base')}
-            {has.unfinished > 0 ? `, and ${count(has.unfinished, 'operation')} that did not end` : ''}.
+            {host.name} has{' '}
+            {[
+              has.guests > 0 ? count(has.guests, 'guest') : '',
+              has.bases > 0 ? count(has.bases, 'base') : '',
+              has.unfinished > 0 ? `${count(has.unfinished, 'operation')} not ended` : '',
+            ]
+              .filter(Boolean)
+              .join(', ')}
+            .
             {has.onlyHere.length > 0
               ? ` ${has.onlyHere.join(', ')} ${has.onlyHere.length === 1 ? 'is' : 'are'} on no other host and would be gone from the catalog.`
               : ''}
