@@ -38,6 +38,7 @@ it('a guest that only runs on it, and one whose disk is a volume of a pool', asy
   const inUse = { code: 'in-use', publicMessage: expect.stringContaining(named('plugged')) };
   expect(await failure(removal())).toMatchObject(inUse);
   await virsh('destroy', uuid);
+  await virsh('undefine', uuid); // no file of the lab is in its definition any more
   expect((await removal()).steps).toHaveLength(1);
 
   await mkdir(image('pool'));
