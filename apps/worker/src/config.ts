@@ -38,6 +38,14 @@ const schema = z
       .min(3, 'OFFSHOOT_CHAIN_BUDGET is 3 to 100 files.')
       .max(100, 'OFFSHOOT_CHAIN_BUDGET is 3 to 100 files.')
       .default(CHAIN_BUDGET),
+    /** Folders of the host that images may be imported from, with colons between them. Unset: any that the worker may read. */
+    OFFSHOOT_IMPORT_FOLDERS: z
+      .string()
+      .transform((text) => text.split(':').map((folder) => folder.replace(/\/+$/, '')))
+      .refine((folders) => folders.every((folder) => /^\/[^/]/.test(folder)), {
+        error: 'OFFSHOOT_IMPORT_FOLDERS is absolute paths with colons between them.',
+      })
+      .optional(),
     OFFSHOOT_LANES_INTERACTIVE: count(4),
     OFFSHOOT_LANES_BULK: count(1),
     /** A host reached over SSH: [user@]host[:port]. Unset: this machine. */

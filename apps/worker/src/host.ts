@@ -42,6 +42,9 @@ export async function openHost(config: WorkerConfig, db: Db): Promise<ServedHost
       accelerator: config.OFFSHOOT_ACCELERATOR,
       ...(peers === undefined ? {} : { peers }),
       chainBudget: config.OFFSHOOT_CHAIN_BUDGET,
+      ...(config.OFFSHOOT_IMPORT_FOLDERS === undefined
+        ? {}
+        : { importFolders: config.OFFSHOOT_IMPORT_FOLDERS }),
       ...(seal === undefined ? {} : { openSecret: (sealed: string) => open(sealed, seal) }),
       ...(config.OFFSHOOT_SIMULATED === undefined ? {} : { simulated: config.OFFSHOOT_SIMULATED }),
     },

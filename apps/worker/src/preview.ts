@@ -37,6 +37,8 @@ function requestOf({ guestId, ...asked }: GuestQuestion): StoredRequest {
   switch (asked.kind) {
     case 'reset':
       return { ...asked, agentTimeoutSeconds: AGENT_SECONDS };
+    case 'export':
+      return { ...asked, source: { type: 'guest', id: guestId } };
     case 'migrate': {
       const { kind, hostId, network } = asked;
       return { kind, targetHostId: hostId, ...(network === undefined ? {} : { network }) };

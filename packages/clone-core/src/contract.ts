@@ -45,6 +45,7 @@ export const operationKinds = [
   'promote',
   'transfer',
   'migrate',
+  'export',
 ] as const;
 /**
  * `refresh` brings a full clone up to date with its source; `restore` puts it back to a state kept by a refresh.
@@ -53,7 +54,8 @@ export const operationKinds = [
  * `verify` compares a guest's disks with what it was cloned from;
  * `reset` puts a linked clone back to what it was when it was cloned; `revert` puts a guest back to a `snapshot`;
  * `promote` detaches a linked clone from its base: it becomes a full one;
- * `transfer` brings a base from another host; `migrate` moves a guest to another host.
+ * `transfer` brings a base from another host; `migrate` moves a guest to another host; `export` writes disks into
+ * files for other hypervisors.
  */
 export type OperationKind = (typeof operationKinds)[number];
 
@@ -193,7 +195,7 @@ export const importRequestSchema = z.strictObject({
   template: guestNameSchema,
   description: z.string().max(500).default(''),
   hostId: hostIdSchema,
-  /** Absolute path of the image on the host (qcow2 or raw). It is read, never changed. */
+  /** Absolute path of the image on the host: qcow2, raw, VMDK, VHDX or OVA. It is read, never changed. */
   imagePath: z.string().startsWith('/').max(4096),
   osName: z.string().max(100).default('Linux'),
   vcpus: z.int().min(1).max(256).default(1),
@@ -231,6 +233,18 @@ export interface GuestSnapshot {
   memoryBytes?: number;
   /** Taken here; one of another tool is shown and left alone. */
   ours: boolean;
+}
+
+export const exportFormats = ['qcow2', 'raw', 'vmdk', 'vhdx', 'ova'] as const;
+/** `vmdk`: stream-optimized. `ova`: one file with a description, checksums and VMDKs. */
+export type ExportFormat = (typeof exportFormats)[number];
+
+/** A file that an export wrote, on its host. */
+export interface ExportedFile {
+  path: string;
+  bytes: number;
+  /** hex */
+  sha256: string;
 }
 
 // ── the plan, as previewed, saved and performed ─────────────────────────────────────────────────────────────────────
@@ -379,6 +393,7 @@ export const guestQuestionSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('snapshot'), guestId: z.uuid(), name: snapshotNameSchema }),
   z.strictObject({ kind: z.literal('revert'), guestId: z.uuid(), name: snapshotNameSchema }),
   z.strictObject({ kind: z.literal('remove-snapshot'), guestId: z.uuid(), name: snapshotNameSchema }),
+  z.strictObject({ kind: z.literal('export'), guestId: z.uuid(), format: z.enum(exportFormats) }),
   /** `memory`: with what runs in it. */
   z.strictObject({
     kind: z.literal('capture'),
@@ -444,6 +459,8 @@ export interface OperationResult {
   /** ISO 8601: the point of the source that a refreshable clone holds now. */
   pointAt?: string;
   transfer?: TransferOutcome;
+  /** For export: where it is. `SHA256SUMS` beside the files says their checksums too. */
+  exported?: { folder: string; files: ExportedFile[] };
   /** For verify, and for clones that were asked to verify themselves. */
   verified?: Verification;
   /** For clones, and whatever applies an identity again: what it was made to be, and what was found. No secret in it. */

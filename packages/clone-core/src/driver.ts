@@ -8,6 +8,7 @@ import type {
   CloneOptions,
   Drift,
   Estimates,
+  ExportFormat,
   Generations,
   GuestSnapshot,
   GuestState,
@@ -95,6 +96,8 @@ export type OperationRequest =
       generations: boolean;
       network?: string;
     }
+  /** Of a stopped guest or a base. */
+  | { kind: 'export'; source: DriverSource; label: string; format: ExportFormat }
   | { kind: 'verify'; guest: GuestRef; against: DriverSource; depth: VerifyDepth }
   /**
    * New disks on the base for the same guest, which is switched off for it and started again if it ran. `owned`: as for

@@ -7,6 +7,7 @@ import { makeClones } from './clone-request.ts';
 import { endUnstarted } from './ending.ts';
 import { appendEvents } from './events.ts';
 import { makeGuestOperation, makeImport, makeRemoveBase } from './guest-requests.ts';
+import { makeExport } from './export-request.ts';
 import { makeMove } from './move-request.ts';
 import { makePlaced } from './placement/placed.ts';
 import { makeRefresh } from './refresh-request.ts';
@@ -136,6 +137,8 @@ async function makeAgain(tx: Tx, userId: string | null, found: Found): ReturnTyp
         return { events: [], operations: await makeTransfers(tx, request, [found.hostId]) };
       return { events: [], ...(await makeGuestOperation(tx, request.guestId, request)) };
     }
+    case 'export':
+      return { events: [], ...(await makeExport(tx, request)) };
     case 'migrate':
       if (found.guestId === null) throw guestGone();
       return { events: [], ...(await makeMove(tx, found.guestId, request, agreed)) };

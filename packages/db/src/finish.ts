@@ -197,6 +197,8 @@ async function applyFinished(tx: Tx, held: Claim, row: FinishedRow, result: Oper
     case 'migrate':
       kept = await settleMove(tx, row.id, row.guestId, held.request.targetHostId);
       break;
+    case 'export':
+      break; // its files are in the result
     case 'revert':
       // What it is now, the inventory tells.
       await forgetVerification(tx, row.guestId);

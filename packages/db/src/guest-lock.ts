@@ -61,6 +61,7 @@ const doing: Record<OperationKind, string> = {
   promote: 'is getting disks of its own',
   transfer: 'is being brought from another host',
   migrate: 'is on its way to another host',
+  export: 'is being exported',
 };
 
 /** What reads the disks of a guest as they are. */

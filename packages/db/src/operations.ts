@@ -20,6 +20,7 @@ export {
 } from './guest-requests.ts';
 export { refreshRequest, releaseState, requestRefresh, requestRestore } from './refresh-request.ts';
 export { mayArrive } from './arriving.ts';
+export { requestExport } from './export-request.ts';
 export { requestMove } from './move-request.ts';
 export { healCopies, requestTransfer, transferFor } from './transfer.ts';
 export { requestCancel, requestRetry } from './cancel.ts';

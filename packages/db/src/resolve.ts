@@ -123,6 +123,11 @@ async function resolve(
         });
       return { kind: 'restore', guest, generations, to: request.to };
     }
+    case 'export': {
+      const source = await resolveSource(db, request.source, held.hostId);
+      const label = source.type === 'guest' ? source.guest.name : source.label;
+      return { kind: 'export', source, label, format: request.format };
+    }
     case 'migrate': {
       const { owned, baseId, generations } = await lineageOf(db, held.guestId);
       return resolveMove(db, request, {

@@ -3,6 +3,7 @@ import type { PrismaClient } from './generated/client.ts';
 import {
   cloneModes,
   cloneOptionsSchema,
+  exportFormats,
   guestNameSchema,
   networkSchema,
   importRequestSchema,
@@ -70,6 +71,7 @@ export const storedRequestSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('revert'), name: snapshotNameSchema }),
   z.strictObject({ kind: z.literal('remove-snapshot'), name: snapshotNameSchema }),
   z.strictObject({ kind: z.literal('promote') }),
+  z.strictObject({ kind: z.literal('export'), source: sourceSchema, format: z.enum(exportFormats) }),
   z.strictObject({
     kind: z.literal('migrate'),
     /** Where the guest goes. */

@@ -40,6 +40,15 @@ export function whyNoPromote(guest: Guest): string | null {
   return whyNotNow(guest);
 }
 
+/** Its disks must stand still while they are written. */
+export function whyNoExport(guest: Guest): string | null {
+  if (guest.host.simulated) return 'The simulated host has no disks to write.';
+  return (
+    whyNotNow(guest) ??
+    (guest.state === 'stopped' ? null : 'Stop it first, or make a template of it and export that.')
+  );
+}
+
 /** Whether another host can take it is asked when one is chosen. */
 export function whyNoMove(guest: Guest): string | null {
   if (guest.host.simulated) return 'Simulated hosts give each other nothing.';

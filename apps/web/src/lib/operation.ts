@@ -80,6 +80,7 @@ const verbs: Readonly<Record<OperationView['kind'], string>> = {
   promote: 'Detach',
   transfer: 'Bring',
   migrate: 'Move',
+  export: 'Export',
 };
 
 /** Removal of a base that no template shows: "base 3f2a…", gone with its last clone. */

@@ -16,6 +16,8 @@ export interface DriverConfig {
   store: string;
   /** What `hostFacts` says of the accelerator; proven elsewhere by booting. */
   accelerator?: 'kvm' | 'tcg';
+  /** Folders of the host that images may be imported from; unset: any. */
+  importFolders?: readonly string[];
   /** How bases come from other hosts; unset: they don't. */
   peers?: Peers;
   /** The most files that a read of a disk should go through; a refresh that passes it has the clone made whole. */

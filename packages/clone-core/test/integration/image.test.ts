@@ -19,7 +19,7 @@ beforeAll(async () => {
   await command('qemu-img', 'convert', '-O', 'qcow2', at('whole.qcow2'), at('cut.qcow2'));
   await truncate(at('cut.qcow2'), 1024 ** 2);
   await command('qemu-img', 'create', '-q', '-f', 'raw', at('whole.raw'), '4M');
-  await command('qemu-img', 'create', '-q', '-f', 'vmdk', at('other.vmdk'), '4M');
+  await command('qemu-img', 'create', '-q', '-f', 'vdi', at('other.vdi'), '4M');
   await command(
     'qemu-img',
     'create',
@@ -48,12 +48,12 @@ it.each(['whole.qcow2', 'whole.raw'])('%s is taken, and not changed', async (nam
 
 it.each([
   ['nothing-here', 'source-missing', /There is no file/, /correct the path/],
-  ['folder', 'source-unreadable', /is a directory/, /Give the path of a qcow2 or raw image file/],
+  ['folder', 'source-unreadable', /is a directory/, /Give the path of an image file/],
   ['empty.img', 'unsupported-disk', /no disk image: it holds 0 bytes/, /Give the path/],
   ['note.txt', 'unsupported-disk', /no disk image/, /Give the path/],
   ['cut.qcow2', 'source-unreadable', /is damaged/, /Copy it to the host again/],
-  ['child', 'broken-chain', /stands on a file that is missing/, /flatten/],
-  ['other.vmdk', 'unsupported-disk', /The image is vmdk/, /Convert it first/],
+  ['child', 'unsupported-disk', /stands on another file/, /Flatten/],
+  ['other.vdi', 'unsupported-disk', /The image is vdi/, /Convert it first/],
 ])('%s: %s', async (name, code, publicMessage, remedy) => {
   await expect(readImage(localShell(), at(name), signal)).rejects.toMatchObject({
     code,

@@ -1,8 +1,14 @@
 'use client';
 
 import { Button, Menu, Text } from '@mantine/core';
-import { IconChevronDown, IconRotate2, IconTransfer, IconUnlink } from '@tabler/icons-react';
-import { whyNoMove, whyNoPromote, whyNoReset } from '../../lib/guest-actions.ts';
+import {
+  IconChevronDown,
+  IconPackageExport,
+  IconRotate2,
+  IconTransfer,
+  IconUnlink,
+} from '@tabler/icons-react';
+import { whyNoExport, whyNoMove, whyNoPromote, whyNoReset } from '../../lib/guest-actions.ts';
 import type { GuestView } from '../../server/views/guest.ts';
 import type { Action } from './actions.tsx';
 
@@ -14,6 +20,12 @@ export function MoreActions({ guest, onAction }: { guest: GuestView; onAction: (
       label: 'Move to another host',
       icon: <IconTransfer size={16} aria-hidden />,
       why: whyNoMove(guest),
+    },
+    {
+      action: 'export',
+      label: 'Export for another hypervisor',
+      icon: <IconPackageExport size={16} aria-hidden />,
+      why: whyNoExport(guest),
     },
     {
       action: 'reset',

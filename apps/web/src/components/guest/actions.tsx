@@ -12,6 +12,7 @@ import { Problem } from '../display/Blocks.tsx';
 import { BlastRadius } from '../lineage/BlastRadius.tsx';
 import { Buttons } from './Buttons.tsx';
 import { CaptureForm } from './CaptureForm.tsx';
+import { ExportForm } from './ExportForm.tsx';
 import { MoveForm } from './MoveForm.tsx';
 import { PromoteForm } from './PromoteForm.tsx';
 import { RefreshForm } from './RefreshForm.tsx';
@@ -27,7 +28,8 @@ export type Action =
   | 'reset'
   | 'refresh'
   | 'promote'
-  | 'migrate';
+  | 'migrate'
+  | 'export';
 interface DialogProps {
   guests: GuestView[];
   onDone: () => void;
@@ -62,6 +64,7 @@ export function ActionDialog({ action, guests, onDone }: DialogProps & { action:
       {action === 'delete' ? <Delete guests={guests} onDone={onDone} /> : null}
       {action === 'refresh' && guests[0] ? <RefreshForm guest={guests[0]} onDone={onDone} /> : null}
       {action === 'verify' && guests[0] ? <VerifyForm guest={guests[0]} onDone={onDone} /> : null}
+      {action === 'export' && guests[0] ? <ExportForm guest={guests[0]} onDone={onDone} /> : null}
       {action === 'migrate' && guests[0] ? <MoveForm guest={guests[0]} onDone={onDone} /> : null}
       {action === 'promote' && guests[0] ? <PromoteForm guest={guests[0]} onDone={onDone} /> : null}
       {action === 'reset' && guests[0] ? <ResetForm guest={guests[0]} onDone={onDone} /> : null}
@@ -81,6 +84,7 @@ function titleOf(action: Action, guests: readonly GuestView[]): string {
     reset: 'Reset',
     promote: 'Detach',
     migrate: 'Move',
+    export: 'Export',
     refresh: 'Bring up to date',
   } as const;
   return action === 'refresh' ? `Bring ${what} up to date?` : `${verbs[action]} ${what}?`;

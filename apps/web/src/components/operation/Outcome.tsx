@@ -154,6 +154,8 @@ function Finished({ operation }: { operation: OperationView }) {
     facts.push(
       `Moved ${formatBytes(result.movedBytes ?? 0)}, stores ${formatBytes(result.storedBytes ?? 0)}`,
     );
+  for (const file of result?.exported?.files ?? [])
+    facts.push(`${file.path} on ${operation.host.name}, ${formatBytes(file.bytes)}, sha256 ${file.sha256}`);
   if (result?.pauseMs !== undefined && operation.kind === 'migrate')
     facts.push(`It stood still for ${result.pauseMs} ms and ran on there`);
   if (result?.transfer !== undefined) facts.push(...transferFacts(result.transfer));
@@ -238,6 +240,8 @@ function finishedTitle({ kind, guest, title, result }: OperationView): string {
       return 'The template is ready to clone';
     case 'transfer':
       return `${title} is on this host`;
+    case 'export':
+      return `${title} is exported`;
     case 'migrate':
       return `${name} is on its new host`;
     case 'snapshot':

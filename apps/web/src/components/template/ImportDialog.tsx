@@ -85,7 +85,7 @@ export function ImportDialog({ onClose }: { onClose: () => void }) {
           />
           <TextInput
             label="Image file"
-            description="Its path on the host: qcow2 or raw. It is read, never changed."
+            description="Its path on the host: qcow2, raw, VMDK, VHDX or OVA. It is read, never changed."
             placeholder="/var/lib/libvirt/images/debian-12.qcow2"
             {...text('imagePath')}
           />

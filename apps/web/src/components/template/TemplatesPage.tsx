@@ -34,8 +34,8 @@ export function TemplatesPage() {
         <SkeletonRows rows={4} height={62} />
       ) : data.length === 0 ? (
         <Empty title="No templates yet" action={importButton}>
-          A template is an image to clone from, kept unchanged. Import a qcow2 or raw file from a host, or
-          make one from a guest.
+          A template is an image to clone from, kept unchanged. Import a qcow2, raw, VMDK, VHDX or OVA file
+          from a host, or make one from a guest.
         </Empty>
       ) : (
         <div className="panel">

@@ -3,7 +3,9 @@ import {
   agreedSharesSchema,
   cloneRequestSchema,
   guestNameSchema,
+  exportFormats,
   hostIdSchema,
+  sourceSchema,
   networkSchema,
   importRequestSchema,
   refreshOptionsSchema,
@@ -14,6 +16,7 @@ import {
   requestCapture,
   requestClone,
   requestDelete,
+  requestExport,
   requestImport,
   requestMove,
   requestRefresh,
@@ -196,6 +199,20 @@ export const createRouter = router({
     )
     .mutation(async ({ ctx, input }) =>
       ring(await requestSnapshot(db(), { userId: ctx.signed.userId, ...defined(input) })),
+    ),
+
+  /** Writes a guest's or a template version's disks into files for other hypervisors. */
+  export: procedure
+    .input(
+      z.strictObject({
+        idempotencyKey,
+        source: sourceSchema,
+        format: z.enum(exportFormats),
+        agreedFingerprint,
+      }),
+    )
+    .mutation(async ({ ctx, input }) =>
+      ring(await requestExport(db(), { userId: ctx.signed.userId, ...defined(input) })),
     ),
 
   /** Moves a guest, running or stopped, to another host. */

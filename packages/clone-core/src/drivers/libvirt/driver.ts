@@ -23,6 +23,7 @@ import { editInsideStep } from './steps/edit-inside.ts';
 import { insides } from './inside-facts.ts';
 import { askIdentity } from './guest-identity.ts';
 import { memoryPointStep } from './steps/memory-point.ts';
+import { dropUnpackedStep, exportDiskStep, finishExportStep, unpackOvaStep } from './steps/export.ts';
 import { migrateLiveStep } from './steps/migrate-live.ts';
 import { defineThereStep, receiveGuestStep } from './steps/move.ts';
 import { overlayStep } from './steps/overlays.ts';
@@ -60,6 +61,7 @@ export function libvirtDriver(config: DriverConfig, shell: Shell): Driver<Libvir
     insides: insides(shell, virsh, store),
     chainBudget,
     ...(peers ? { peers } : {}),
+    ...(config.importFolders === undefined ? {} : { importFolders: config.importFolders }),
   };
   return {
     info: { kind: 'libvirt', simulated: false, capabilities },
@@ -82,6 +84,10 @@ export function libvirtDriver(config: DriverConfig, shell: Shell): Driver<Libvir
       'copy-tpm': copyTpmStep(shell, virsh),
       'seal-base': sealStep(reader),
       'fetch-base': fetchBaseStep(reader, peers),
+      'export-disk': exportDiskStep(shell, virsh),
+      'finish-export': finishExportStep(shell),
+      'unpack-ova': unpackOvaStep(shell),
+      'drop-unpacked': dropUnpackedStep(shell),
       'receive-guest': receiveGuestStep(reader),
       'define-there': defineThereStep(reader),
       'migrate-live': migrateLiveStep(reader),

@@ -8,6 +8,8 @@ export interface Surroundings {
   uuid: string;
   mac: string;
   firmware: { code: string; vars: string } | undefined;
+  /** How many. */
+  disks: number;
 }
 
 /** Memory for translated code, MiB: QEMU's default of 1 GiB per guest is too much for small ones. */
@@ -21,6 +23,16 @@ const escapes: Readonly<Record<string, string>> = {
   '"': '&quot;',
 };
 const text = (value: string): string => value.replace(/[&<>'"]/g, (found) => escapes[found] ?? found);
+
+const disksOf = (count: number): string =>
+  Array.from(
+    { length: count },
+    (_disk, index) => `    <disk type='file' device='disk'>
+      <driver name='qemu' type='qcow2' discard='unmap'/>
+      <source file='/set-by-clone${index === 0 ? '' : `-${index + 1}`}.qcow2'/>
+      <target dev='vd${String.fromCodePoint(97 + index)}' bus='virtio'/>
+    </disk>`,
+  ).join('\n');
 
 export function importedDefinition(
   request: Extract<OperationRequest, { kind: 'import' }>,
@@ -55,11 +67,7 @@ export function importedDefinition(
   <on_reboot>restart</on_reboot>
   <on_crash>destroy</on_crash>
   <devices>
-    <disk type='file' device='disk'>
-      <driver name='qemu' type='qcow2' discard='unmap'/>
-      <source file='/set-by-clone.qcow2'/>
-      <target dev='vda' bus='virtio'/>
-    </disk>
+${disksOf(around.disks)}
     ${nic}
       <mac address='${around.mac}'/>
       <model type='virtio'/>

@@ -1,9 +1,7 @@
 /** Reads everything a plan is decided on. Changes nothing. */
-import { findFirmware } from './firmware.ts';
 import type { CapturedBase, DriverSource, GuestRef, OperationRequest } from '../../driver.ts';
 import { usersOf, type DiskOwner } from '../../disks/users.ts';
 import type { Peers } from '../../disks/transfer/peers.ts';
-import { readImage } from '../../disks/image.ts';
 import { OffshootError } from '../../errors.ts';
 import type { Shell } from '../../shell/shell.ts';
 import { cpuCheck } from './cpu.ts';
@@ -17,6 +15,7 @@ import { memoByKey } from './memo.ts';
 import { refuseSaved } from './domain-look.ts';
 import { inspectGuest } from './inspect-guest.ts';
 import { inspectSnapshots } from './inspect-snapshots.ts';
+import { inspectImage } from './inspect-image.ts';
 import { inspectMove } from './inspect-move.ts';
 import { inspectOwn } from './inspect-own.ts';
 import { inspectClone, inspectRefresh } from './inspect-refresh.ts';
@@ -33,6 +32,8 @@ export interface Reader {
   insides: Insides;
   store: string;
   accelerator: 'kvm' | 'tcg';
+  /** Folders that images may be imported from. Left out: any. */
+  importFolders?: readonly string[];
   /** How it reaches other hosts. Left out: not at all. */
   peers?: Peers;
   chainBudget: number;
@@ -122,6 +123,11 @@ export function inspector(
           refuseUsed(reader, request.guest.name, request.owned, signal, request.guest.uuid),
         ]);
         return found;
+      }
+      case 'export': {
+        const { source } = request;
+        if (source.type === 'guest') await refuseSaved(reader.virsh, source.guest, signal);
+        return { source: await sourceOf(source, signal) };
       }
       case 'migrate':
         await refuseUsed(reader, request.guest.name, request.owned, signal, request.guest.uuid);
@@ -360,23 +366,4 @@ async function pathOfVolume(
 
 async function listOf(shell: Shell, folder: string): Promise<string[]> {
   return (await shell.stat(folder))?.type === 'directory' ? shell.list(folder) : [];
-}
-
-async function inspectImage(
-  { shell }: Reader,
-  request: Extract<OperationRequest, { kind: 'import' }>,
-  signal: AbortSignal,
-): Promise<Specific> {
-  const file = await readImage(shell, request.imagePath, signal);
-  const firmware = request.firmware === 'uefi' ? await findFirmware(shell) : undefined;
-  return {
-    image: {
-      path: file.path,
-      format: file.format,
-      virtualBytes: file.virtualBytes,
-      allocatedBytes: file.allocated,
-      modifiedMs: file.modifiedMs,
-    },
-    ...(firmware ? { firmware } : {}),
-  };
 }

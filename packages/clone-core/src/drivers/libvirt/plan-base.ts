@@ -120,25 +120,52 @@ export function planImport(
     uuid: ids.uuid(),
     mac: ids.mac(new Set(facts.takenMacs)),
     firmware: facts.firmware,
+    disks: image.disks?.length ?? 1,
   });
-  const to = `${folder}/vda.qcow2`;
+  const unpacked = `${facts.store}/bases/.unpack-${captureId}`;
+  const disks = disksIn(image, unpacked);
+  const packed = image.disks?.map(({ file: name }) => `${unpacked}/${name}`) ?? [];
   const steps: DraftStep[] = [
-    {
+    ...(image.disks
+      ? [
+          {
+            kind: 'unpack-ova' as const,
+            title: 'Unpack it and check its checksums',
+            from: image.path,
+            folder: unpacked,
+            disks: image.disks.map(({ file: name, checksum }) => ({
+              file: name,
+              ...(checksum ? { checksum } : {}),
+            })),
+          },
+        ]
+      : []),
+    ...disks.map(({ target, from, format, bytes, virtualBytes }): DraftStep => ({
       kind: 'copy-disk',
-      title: `Copy image ${baseName(request.imagePath)}`,
-      target: 'vda',
-      from: image.path,
-      fromFormat: image.format,
-      to,
+      title: `Copy ${image.disks ? `disk ${target}` : `image ${baseName(request.imagePath)}`}`,
+      target,
+      from,
+      fromFormat: format,
+      to: `${folder}/${target}.qcow2`,
       strategy: 'convert',
-      bytes: image.allocatedBytes,
-      virtualBytes: image.virtualBytes,
+      bytes,
+      virtualBytes,
       expects: [],
-    },
+    })),
+    ...(image.disks
+      ? [
+          {
+            kind: 'drop-unpacked' as const,
+            title: 'Remove what was unpacked',
+            folder: unpacked,
+            files: packed,
+          },
+        ]
+      : []),
     seal(facts, captureId, folder, {
       definition,
-      disks: [{ target: 'vda', file: 'vda.qcow2', virtualBytes: image.virtualBytes }],
-      bytes: image.allocatedBytes,
+      disks: disks.map(({ target, virtualBytes }) => ({ target, file: `${target}.qcow2`, virtualBytes })),
+      bytes: disks.reduce((sum, { bytes }) => sum + bytes, 0),
     }),
   ];
   const alone = network === undefined;
@@ -157,6 +184,12 @@ export function planImport(
           ),
         ]
       : []),
+    ...(image.disks?.some(({ checksum }) => !checksum)
+      ? [warn('The OVA has no checksums: whether it came whole can’t be told.')]
+      : []),
+    ...(image.disks
+      ? [info('Processors, memory and devices are those given here, not those of the OVA.')]
+      : []),
     ...(facts.accelerator === 'tcg' ? [info('Guests run in software emulation on this host: slowly.')] : []),
   ];
   return {
@@ -166,11 +199,15 @@ export function planImport(
     estimates: estimate(
       facts,
       { read: image.allocatedBytes * 2, move: image.allocatedBytes, store: image.allocatedBytes },
-      { steps: 2, hashes: image.allocatedBytes },
+      { steps: steps.length, hashes: image.allocatedBytes },
     ),
     notes,
     steps,
-    creates: [directory(folder), file(to)],
+    creates: [
+      directory(folder),
+      ...disks.map(({ target }) => file(`${folder}/${target}.qcow2`)),
+      ...(image.disks ? [directory(unpacked), ...packed.map(file)] : []),
+    ],
     basis: [
       image,
       request.vcpus,
@@ -181,6 +218,28 @@ export function planImport(
       facts.accelerator,
     ],
   };
+}
+
+interface ImageDisk {
+  target: string;
+  from: string;
+  format: string;
+  bytes: number;
+  virtualBytes: number;
+}
+
+/** The image itself, or the disks of an OVA as they will be unpacked. */
+function disksIn(image: NonNullable<LibvirtFacts['image']>, unpacked: string): ImageDisk[] {
+  const { path, format, allocatedBytes, virtualBytes, disks } = image;
+  return (
+    disks?.map((disk, index) => ({
+      target: `vd${String.fromCodePoint(97 + index)}`,
+      from: `${unpacked}/${disk.file}`,
+      format: 'vmdk',
+      bytes: disk.bytes,
+      virtualBytes: disk.capacityBytes,
+    })) ?? [{ target: 'vda', from: path, format, bytes: allocatedBytes, virtualBytes }]
+  );
 }
 
 export function planRemoveBase(

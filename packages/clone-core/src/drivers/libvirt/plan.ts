@@ -7,6 +7,7 @@ import { finishDraft, type Draft } from './plan-parts.ts';
 import { planRefresh, planRestore } from './plan-refresh.ts';
 import { planDelete, planStart, planStop } from './plan-power.ts';
 import { planSnapshots } from './plan-snapshots.ts';
+import { planExport } from './plan-export.ts';
 import { planMove } from './plan-move.ts';
 import { planTransfer } from './plan-transfer.ts';
 import { planVerify } from './plan-verify.ts';
@@ -48,6 +49,8 @@ function draftOf(request: OperationRequest, facts: LibvirtFacts, ids: IdSource):
     case 'revert':
     case 'remove-snapshot':
       return planSnapshots(request, facts, ids);
+    case 'export':
+      return planExport(request, facts, ids);
     case 'migrate':
       return planMove(request, facts, ids);
     case 'transfer':

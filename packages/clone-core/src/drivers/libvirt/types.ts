@@ -6,6 +6,7 @@ import type { SourceIdentity } from '../../identity/judge.ts';
 import type { SeedQuestion } from '../../identity/seed.ts';
 import type { Facts, GuestRef, Step } from '../../driver.ts';
 import type { ChainFile } from '../../disks/chain.ts';
+import type { OvaDisk } from '../../disks/ova/archive.ts';
 import type { Look } from './moving/protocol.ts';
 import type { ImageHead } from './save-image.ts';
 
@@ -113,7 +114,15 @@ export interface LibvirtFacts extends Facts {
     awaiting?: Awaiting;
   };
   /** For import. */
-  image?: { path: string; format: string; virtualBytes: number; allocatedBytes: number; modifiedMs: number };
+  image?: {
+    path: string;
+    format: string;
+    virtualBytes: number;
+    allocatedBytes: number;
+    modifiedMs: number;
+    /** Of an OVA. */
+    disks?: OvaDisk[];
+  };
   /** For transfer: whether the base is here already, and whole as far as anyone knows; why none can come. */
   transfer?: { here: boolean; obstacle?: string };
   /** For migrate. */
@@ -456,6 +465,38 @@ export interface EditInsideStep extends Step {
   root: NonNullable<GuestInside['root']>;
   edits: InsideEdit[];
 }
+/** Writes one disk for another hypervisor. */
+export interface ExportDiskStep extends Step {
+  kind: 'export-disk';
+  target: string;
+  from: string;
+  fromFormat: string;
+  to: string;
+  format: 'qcow2' | 'raw' | 'vmdk' | 'vhdx';
+  bytes: number;
+  expects: CopyDiskStep['expects'];
+  stopped?: Stopped;
+}
+/** Packs what was written, when one file is wanted, and lists checksums. */
+export interface FinishExportStep extends Step {
+  kind: 'finish-export';
+  folder: string;
+  files: { path: string; virtualBytes: number; allocatedBytes: number }[];
+  ova?: { path: string; name: string; vcpus: number; memoryMiB: number; networks: string[] };
+  bytes: number;
+}
+/** Unpacks the disks of an OVA and holds them against its checksums. */
+export interface UnpackOvaStep extends Step {
+  kind: 'unpack-ova';
+  from: string;
+  folder: string;
+  disks: { file: string; checksum?: { algorithm: 'sha256' | 'sha1'; hex: string } }[];
+}
+export interface DropUnpackedStep extends Step {
+  kind: 'drop-unpacked';
+  folder: string;
+  files: string[];
+}
 /** Has another host take in a guest's files, or make room for the disks of a running one. */
 export interface ReceiveGuestStep extends Step {
   kind: 'receive-guest';
@@ -638,6 +679,10 @@ export type LibvirtStep =
   | CopyTpmStep
   | SealStep
   | FetchBaseStep
+  | ExportDiskStep
+  | FinishExportStep
+  | UnpackOvaStep
+  | DropUnpackedStep
   | ReceiveGuestStep
   | DefineThereStep
   | MigrateLiveStep
