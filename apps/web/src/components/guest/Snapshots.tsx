@@ -1,6 +1,6 @@
 'use client';
 
-import { Button, Group, Modal, Stack, Table, Text, TextInput } from '@mantine/core';
+import { Button, Group, Modal, Stack, Table, Text, TextInput, VisuallyHidden } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
 import { IconCamera, IconHistory, IconTrash } from '@tabler/icons-react';
 import { snapshotNameSchema, type GuestSnapshot } from '@offshoot/clone-core/contract';
@@ -63,7 +63,9 @@ function List({ guest, onAsk }: { guest: GuestView; onAsk: (asking: Asking) => v
             <Table.Th ta="right" visibleFrom="sm">
               Memory
             </Table.Th>
-            <Table.Th />
+            <Table.Th>
+              <VisuallyHidden>What can be done</VisuallyHidden>
+            </Table.Th>
           </Table.Tr>
         </Table.Thead>
         <Table.Tbody>

@@ -1,6 +1,6 @@
 'use client';
 
-import { Button, Group, Modal, Stack, Table, Text } from '@mantine/core';
+import { Button, Group, Modal, Stack, Table, Text, VisuallyHidden } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { useMutation } from '@tanstack/react-query';
 import { useRouter } from 'next/navigation';
@@ -37,7 +37,9 @@ export function States({ guest }: { guest: GuestView }) {
               <Table.Th>Of its source</Table.Th>
               <Table.Th visibleFrom="sm">How</Table.Th>
               <Table.Th ta="right">Moved</Table.Th>
-              <Table.Th />
+              <Table.Th>
+                <VisuallyHidden>What can be done</VisuallyHidden>
+              </Table.Th>
             </Table.Tr>
           </Table.Thead>
           <Table.Tbody>

@@ -1,6 +1,6 @@
 'use client';
 
-import { Button, Group, Modal, Stack, Table, Text } from '@mantine/core';
+import { Button, Group, Modal, Stack, Table, Text, VisuallyHidden } from '@mantine/core';
 import { IconDownload } from '@tabler/icons-react';
 import { useMutation, useQuery } from '@tanstack/react-query';
 import Link from 'next/link';
@@ -62,7 +62,9 @@ export function HostBases({ host }: { host: HostView }) {
                   <Table.Th ta="right" visibleFrom="sm">
                     Since
                   </Table.Th>
-                  <Table.Th />
+                  <Table.Th>
+                    <VisuallyHidden>What can be done</VisuallyHidden>
+                  </Table.Th>
                 </Table.Tr>
               </Table.Thead>
               <Table.Tbody>
