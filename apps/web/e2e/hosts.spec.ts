@@ -5,7 +5,7 @@ import { makeDisk, MIB } from '@offshoot/tools/lab/disks';
 import { defineGuest, removeGuest, virsh } from '@offshoot/tools/lab/host';
 import { expect, newName, stack, test } from './support/test.ts';
 
-/** Two hosts that no worker serves, one giving the other a base. */
+/** Two hosts that no worker serves, one giving the other a base, and an hour of samples of this machine's host. */
 async function withMoreHosts(work: (names: [string, string]) => Promise<void>): Promise<void> {
   const db = openDatabase(stack.databaseUrl);
   const names: [string, string] = [newName('source'), newName('target')];
@@ -30,6 +30,10 @@ async function withMoreHosts(work: (names: [string, string]) => Promise<void>): 
         ]),
       ],
     );
+    await db.pool.query(
+      `INSERT INTO "host_sample" ("hostId", "seconds", "at", "beats", "load", "memoryFreeBytes", "storeFreeBytes", "running")
+       SELECT 'local', 30, date_bin('30 seconds', now(), 'epoch') - make_interval(secs => 30 * n), 5, 0, 1, 1, 0 FROM generate_series(20, 60) n ON CONFLICT DO NOTHING`,
+    );
     await work(names);
   } finally {
     await db.pool.query('DELETE FROM "operation" WHERE "hostId" = ANY($1::text[])', [names]);
@@ -38,7 +42,7 @@ async function withMoreHosts(work: (names: [string, string]) => Promise<void>): 
   }
 }
 
-test('the fleet: found by name and state, drawn with what is on its way; a host’s page brings templates', async ({
+test('the fleet: found by name and state, drawn with what is on its way; a host’s page has its health', async ({
   page,
 }) => {
   await withMoreHosts(async ([source, target]) => {
@@ -64,6 +68,11 @@ test('the fleet: found by name and state, drawn with what is on its way; a host�
     expect(to?.x ?? 0).toBeGreaterThan((from?.x ?? Number.POSITIVE_INFINITY) + (from?.width ?? 0));
 
     await page.goto('/hosts/local');
+    await expect(page.getByRole('figure', { name: /^Load: 0\.0 to / })).toBeVisible();
+    await expect(page.getByRole('figure', { name: /^Heartbeats that came: / })).toBeVisible();
+    await expect(page.locator('.recharts-area-area').first()).toBeVisible();
+    await page.getByText('Last day').click();
+    await expect(page.getByRole('figure', { name: /^Load: / })).toBeVisible();
     // Who takes no bases is told so, and nothing can be asked for.
     await page.getByRole('button', { name: 'Bring a template here' }).click();
     const dialog = page.getByRole('dialog');

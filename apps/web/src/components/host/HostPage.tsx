@@ -12,6 +12,7 @@ import { Ago, Copyable, Simulated } from '../display/Text.tsx';
 import { OperationList } from '../operation/OperationList.tsx';
 import { DutyNote, Reached, workerVersionWords } from './fleet/DutyNote.tsx';
 import { HostActions } from './fleet/HostActions.tsx';
+import { HealthSection } from './HealthSection.tsx';
 import { HostBases } from './HostBases.tsx';
 import { HostGuests } from './HostGuests.tsx';
 import { HostLanes } from './HostLanes.tsx';
@@ -81,6 +82,7 @@ export function HostPage({ id }: { id: string }) {
         <HostLanes hostId={host.id} />
       </Stack>
       <OnItsWay hostId={host.id} />
+      <HealthSection host={host} />
       <HostBases host={host} />
       <HostGuests host={host} />
       <Section title="Operations">
