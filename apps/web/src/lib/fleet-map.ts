@@ -2,7 +2,7 @@
 import { Graph, layout } from '@dagrejs/dagre';
 import type { HostRef, TransferView } from '../server/hosts/transfers.ts';
 
-export const HOST_WIDTH = 176;
+export const HOST_WIDTH = 208;
 export const HOST_HEIGHT = 74;
 /** More hosts than these are not drawn all: then only those that something is on its way to or from. */
 export const MOST_DRAWN = 40;

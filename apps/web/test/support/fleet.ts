@@ -43,7 +43,7 @@ export async function seedFleet(databaseUrl: string, count: number): Promise<voi
        SELECT h."id", CASE WHEN n <= 120 THEN 30 ELSE 300 END, CASE WHEN n <= 120 THEN date_bin('30 seconds', now(), 'epoch') - make_interval(secs => 30 * n)
            ELSE date_bin('5 minutes', now(), 'epoch') - make_interval(secs => 300 * (n - 108)) END,
          CASE WHEN n <= 120 THEN 6 ELSE 60 END, CASE WHEN n BETWEEN 40 AND 47 THEN NULL ELSE (600 + 500 * sin(n / 9.0) + 150 * sin(n * 1.7))::int END,
-         ((h."facts" ->> 'memoryFreeBytes')::numeric * (0.9 + 0.1 * cos(n / 20.0)))::bigint, ((h."facts" -> 'store' ->> 'freeBytes')::numeric + n * 100000000)::bigint, 7
+         ((h."facts" ->> 'memoryFreeBytes')::numeric * (0.9 + 0.1 * cos(n / 20.0)))::bigint, ((h."facts" -> 'store' ->> 'freeBytes')::numeric + n * 100000000::bigint)::bigint, 7
        FROM "host" h, generate_series(1, 390) n WHERE n NOT BETWEEN 41 AND 46 ON CONFLICT DO NOTHING`,
     );
   } finally {

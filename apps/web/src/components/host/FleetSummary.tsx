@@ -17,7 +17,7 @@ export function FleetSummary({ fleet }: { fleet: FleetSums }) {
             {fleet.running} of {count(fleet.guests, 'guest')} running
           </Text>
         </Group>
-        <Group gap="md">
+        <Group gap="2px 14px">
           {states.map((state) => (
             <Text key={state} size="sm" component="span" className="num">
               {fleet[state]} <HostStateLabel state={state} />

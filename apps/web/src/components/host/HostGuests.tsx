@@ -48,7 +48,7 @@ export function HostGuests({ host }: { host: HostView }) {
               <Text size="sm" component="span">
                 <GuestStateLabel state={guest.state} />
               </Text>
-              <Text size="sm" c="dimmed">
+              <Text size="sm" c="dimmed" visibleFrom="sm">
                 {modeWord(guest)}
               </Text>
               <Group justify="flex-end">

@@ -118,7 +118,7 @@ function Machine({ host }: { host: HostView }) {
         [
           'Load',
           facts ? (
-            <span key="l" className="num">
+            <span key="l">
               {facts.load1.toFixed(2)} on {facts.cpus} processors, {host.guests.vcpus} given to guests that
               run
             </span>
@@ -155,9 +155,7 @@ function Store({ host }: { host: HostView }) {
         ['Copies at', facts?.copyRate === undefined ? 'not measured yet' : formatRate(facts.copyRate)],
         [
           'Could grow',
-          <span key="g" className="num">
-            by {formatBytes(guests.growBytes)}, if its guests fill their disks
-          </span>,
+          <span key="g">by {formatBytes(guests.growBytes)}, if its guests fill their disks</span>,
         ],
         [
           'Networks',
