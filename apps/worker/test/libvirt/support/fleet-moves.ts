@@ -111,7 +111,7 @@ export function guestsMove(parts: () => { fleet: Fleet; rig: Rig }, rate: string
     ({ fleet, rig } = parts());
     await makeMover();
     const before = await row();
-    await inside(host(1), 'echo kept > /root/kept');
+    await inside(host(1), 'echo kept > /root/kept && sync');
     const ticking = await begin(host(1), 'while :; do echo >> /tmp/ticks; sleep 0.1; done');
     expect(await refused(rig.queues.previewGuest('host-1', question('host-2', 'nowhere')))).toBe(
       'host-2 has no network nowhere.',
@@ -172,12 +172,18 @@ export function guestsMove(parts: () => { fleet: Fleet; rig: Rig }, rate: string
     expect(await filesOf(host(2))).toEqual([]);
     expect(await guestsOn(host(1))).toEqual(['mover']);
     await virsh(host(1), 'start', 'mover');
-    await expect
-      .poll(() => inside(host(1), 'cat /root/kept').catch(() => ''), { timeout: 60_000 })
-      .toBe('kept');
+    const ping = JSON.stringify({ execute: 'guest-ping' });
+    const answers = () =>
+      virsh(host(1), 'qemu-agent-command', 'mover', ping).then(
+        () => true,
+        () => false,
+      );
+    // Emulated, on a machine that may be busy.
+    await expect.poll(answers, { timeout: 120_000, interval: 500 }).toBe(true);
+    expect(await inside(host(1), 'cat /root/kept')).toBe('kept');
     await finished(await rung(requestDelete(rig.db, { ...asked(), guestId })));
     expect(await filesOf(host(1))).toEqual([]);
-  });
+  }, 240_000);
 }
 
 interface Running {
