@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openDatabase } from '@offshoot/db/client';
 import { makeDisk, MIB } from '@offshoot/tools/lab/disks';
@@ -104,7 +105,11 @@ test('a guest made outside is found, adopted when asked to, and says what was ch
     await expect(page.getByText('Not made by Offshoot')).toBeHidden();
     await expect(page.getByRole('button', { name: 'Delete' })).toBeEnabled();
 
-    await virsh('setmaxmem', name, '200M', '--config');
+    // As somebody edits it beside us: of `define` libvirt tells at once, of `setmaxmem` it does not.
+    const edited = join(stack.folder, `${name}.xml`);
+    const definition = await virsh('dumpxml', '--inactive', name);
+    await writeFile(edited, definition.replace(/<memory .*<\/memory>/, "<memory unit='MiB'>200</memory>"));
+    await virsh('define', edited);
     await expect(page.getByText('Changed outside Offshoot (1 thing)')).toBeVisible();
     await expect(page.getByText(/^Memory: 200 MiB, was /)).toBeVisible();
     await page.getByRole('button', { name: 'It is right as it is now' }).click();

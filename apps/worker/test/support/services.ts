@@ -126,6 +126,7 @@ export async function openRig(
     ? await credentialFor({ db, databaseUrl: database.url, redis }, access, 'h1', 'Host 1')
     : { DATABASE_URL: database.url, REDIS_URL: redis.url };
   const workers: TestWorker[] = [];
+  let closed = false;
   const launch: Rig['launch'] = (env = {}) => {
     const worker = startWorker({
       ...urls,
@@ -149,6 +150,8 @@ export async function openRig(
       return worker;
     },
     async close() {
+      if (closed) return;
+      closed = true;
       await Promise.all(workers.map((worker) => worker.kill()));
       access.close();
       for (const { hostId } of await activeWorkers(db)) await revokeWorkers(db, hostId);
