@@ -11,6 +11,7 @@ import {
   finish,
   mayArrive,
   requestClone,
+  requestDelete,
   requestMove,
   requestStart,
   resolveRequest,
@@ -137,6 +138,14 @@ it('the base goes first, then the guest; its row is on the new host with what it
   await syncGuests(test.db, 'h1', []);
   await syncGuests(test.db, 'h2', [seen]);
   expect(await row()).toMatchObject({ hostId: 'h2', state: 'running' });
+  // Its new host deletes it, though what the old one did for it is another host's.
+  const [deletion] = (await requestDelete(test.db, { ...asked(), guestId })).operationIds;
+  await perform('h2', deletion, done);
+  expect(await test.db.prisma.guest.count()).toBe(0);
+  expect(await test.db.prisma.operation.findUniqueOrThrow({ where: { id: move ?? '' } })).toMatchObject({
+    state: 'finished',
+    guestId: null,
+  });
 });
 
 it('one that fails stays where it was', async () => {
