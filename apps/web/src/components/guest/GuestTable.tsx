@@ -6,6 +6,7 @@ import { useRouter } from 'next/navigation';
 import type { KeyboardEvent } from 'react';
 import type { CloneMode } from '@offshoot/clone-core/contract';
 import { formatBytes } from '../../lib/format.ts';
+import { onRowKey } from '../../lib/row-keys.ts';
 import type { GuestView } from '../../server/views/guest.ts';
 import { GuestStateLabel } from '../display/State.tsx';
 import { Ago, Copyable, Quiet, Simulated } from '../display/Text.tsx';
@@ -111,21 +112,6 @@ export function GuestTable({ guests, total, query, onQuery, selected, onSelect, 
         ? selected.filter(({ id }) => id !== guest.id)
         : [...selected, guest],
     );
-  const onKey = (event: KeyboardEvent<HTMLTableRowElement>, guest: GuestView): void => {
-    if (event.target !== event.currentTarget) return;
-    const row = event.currentTarget;
-    const next =
-      event.key === 'ArrowDown'
-        ? row.nextElementSibling
-        : event.key === 'ArrowUp'
-          ? row.previousElementSibling
-          : null;
-    if (next instanceof HTMLElement) next.focus();
-    else if (event.key === ' ') toggle(guest);
-    else if (event.key === 'Enter') router.push(`/guests/${guest.id}`);
-    else return;
-    event.preventDefault();
-  };
   return (
     <DataTable
       records={guests}
@@ -154,7 +140,8 @@ export function GuestTable({ guests, total, query, onQuery, selected, onSelect, 
       allRecordsSelectionCheckboxProps={{ 'aria-label': 'Select all on this page' }}
       customRowAttributes={(guest) => ({
         tabIndex: 0,
-        onKeyDown: (event: KeyboardEvent<HTMLTableRowElement>) => onKey(event, guest),
+        onKeyDown: (event: KeyboardEvent<HTMLTableRowElement>) =>
+          onRowKey(event, { ' ': () => toggle(guest), Enter: () => router.push(`/guests/${guest.id}`) }),
       })}
       page={query.page ?? 1}
       onPageChange={(page) => onQuery({ page })}

@@ -1,7 +1,5 @@
 'use client';
 
-import { ActionIcon, useComputedColorScheme } from '@mantine/core';
-import { IconFocusCentered, IconMinus, IconPlus } from '@tabler/icons-react';
 import {
   BaseEdge,
   EdgeLabelRenderer,
@@ -9,25 +7,24 @@ import {
   Handle,
   MarkerType,
   Position,
-  ReactFlow,
-  ReactFlowProvider,
-  useReactFlow,
   type Edge,
   type EdgeProps,
   type Node,
   type NodeProps,
 } from '@xyflow/react';
-import '@xyflow/react/dist/base.css';
 import Link from 'next/link';
 import { useMemo } from 'react';
 import { count } from '../../lib/format.ts';
 import { fleetMap, HOST_HEIGHT, HOST_WIDTH } from '../../lib/fleet-map.ts';
 import type { TransferView } from '../../server/hosts/transfers.ts';
 import type { HostView } from '../../server/views/host.ts';
+import { Drawn, Picture } from '../display/Picture.tsx';
 import { HostStateLabel } from '../display/State.tsx';
 import classes from './host.module.css';
 import { fillsOf, SmallMeter } from './Meter.tsx';
 import { hopWords } from './Transfers.tsx';
+
+const PADDING = 0.1;
 
 interface Props {
   hosts: readonly HostView[];
@@ -42,19 +39,13 @@ type HopEdge = Edge<{ words: string }, 'hop'>;
 /** The fleet drawn, with what is on its way. For pointers only: the table and the list beside it say the same. */
 export function FleetMap(props: Props) {
   return (
-    <ReactFlowProvider>
-      <div className={`panel ${classes['map'] ?? ''}`}>
-        <Tools />
-        <div aria-hidden style={{ height: '100%' }}>
-          <Drawing {...props} />
-        </div>
-      </div>
-    </ReactFlowProvider>
+    <Picture className={classes['map'] ?? ''} name="picture" padding={PADDING}>
+      <Drawing {...props} />
+    </Picture>
   );
 }
 
 function Drawing({ hosts, total, transfers }: Props) {
-  const scheme = useComputedColorScheme('light', { getInitialValueInEffect: true });
   const map = useMemo(() => fleetMap(hosts, total, transfers), [hosts, total, transfers]);
   // Hosts that come and go change the picture's size; numbers alone don't move it.
   const shape = map.hosts.map(({ id }) => id).join();
@@ -87,28 +78,14 @@ function Drawing({ hosts, total, transfers }: Props) {
     [map],
   );
   return (
-    <ReactFlow
+    <Drawn
       key={shape}
       className={classes['flow'] ?? ''}
-      colorMode={scheme}
+      padding={PADDING}
       nodes={nodes}
       edges={edges}
       nodeTypes={nodeTypes}
       edgeTypes={edgeTypes}
-      fitView
-      fitViewOptions={{ padding: 0.1, maxZoom: 1 }}
-      minZoom={0.1}
-      maxZoom={1.5}
-      nodesDraggable={false}
-      nodesConnectable={false}
-      nodesFocusable={false}
-      edgesFocusable={false}
-      elementsSelectable={false}
-      disableKeyboardA11y
-      zoomOnScroll={false}
-      zoomOnDoubleClick={false}
-      preventScrolling={false}
-      proOptions={{ hideAttribution: true }}
     />
   );
 }
@@ -154,25 +131,3 @@ function Hop({ data, markerEnd, ...path }: EdgeProps<HopEdge>) {
 
 const nodeTypes = { host: HostBox };
 const edgeTypes = { hop: Hop };
-
-function Tools() {
-  const flow = useReactFlow();
-  return (
-    <div className={classes['tools']}>
-      <ActionIcon variant="default" size="md" aria-label="Zoom in" onClick={() => void flow.zoomIn()}>
-        <IconPlus size={15} />
-      </ActionIcon>
-      <ActionIcon variant="default" size="md" aria-label="Zoom out" onClick={() => void flow.zoomOut()}>
-        <IconMinus size={15} />
-      </ActionIcon>
-      <ActionIcon
-        variant="default"
-        size="md"
-        aria-label="Fit the picture"
-        onClick={() => void flow.fitView({ padding: 0.1, maxZoom: 1 })}
-      >
-        <IconFocusCentered size={15} />
-      </ActionIcon>
-    </div>
-  );
-}

@@ -5,6 +5,7 @@ import { DataTable, type DataTableColumn } from 'mantine-datatable';
 import Link from 'next/link';
 import { useRouter } from 'next/navigation';
 import type { KeyboardEvent } from 'react';
+import { onRowKey } from '../../lib/row-keys.ts';
 import type { Inputs } from '../../lib/trpc.ts';
 import type { HostView } from '../../server/views/host.ts';
 import { HostStateLabel } from '../display/State.tsx';
@@ -112,20 +113,6 @@ export function HostTable({
   fetching: boolean;
 }) {
   const router = useRouter();
-  const onKey = (event: KeyboardEvent<HTMLTableRowElement>, host: HostView): void => {
-    if (event.target !== event.currentTarget) return;
-    const row = event.currentTarget;
-    const next =
-      event.key === 'ArrowDown'
-        ? row.nextElementSibling
-        : event.key === 'ArrowUp'
-          ? row.previousElementSibling
-          : null;
-    if (next instanceof HTMLElement) next.focus();
-    else if (event.key === 'Enter') router.push(`/hosts/${host.id}`);
-    else return;
-    event.preventDefault();
-  };
   return (
     <DataTable
       records={hosts}
@@ -149,7 +136,8 @@ export function HostTable({
       }
       customRowAttributes={(host) => ({
         tabIndex: 0,
-        onKeyDown: (event: KeyboardEvent<HTMLTableRowElement>) => onKey(event, host),
+        onKeyDown: (event: KeyboardEvent<HTMLTableRowElement>) =>
+          onRowKey(event, { Enter: () => router.push(`/hosts/${host.id}`) }),
       })}
     />
   );

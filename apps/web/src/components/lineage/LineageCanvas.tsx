@@ -1,13 +1,9 @@
 'use client';
 
-import { ActionIcon, useComputedColorScheme } from '@mantine/core';
 import { useReducedMotion } from '@mantine/hooks';
-import { IconFocusCentered, IconMinus, IconPlus } from '@tabler/icons-react';
 import {
   Handle,
   Position,
-  ReactFlow,
-  ReactFlowProvider,
   useNodesInitialized,
   useReactFlow,
   useStoreApi,
@@ -15,15 +11,17 @@ import {
   type Node,
   type NodeProps,
 } from '@xyflow/react';
-import '@xyflow/react/dist/base.css';
 import Link from 'next/link';
 import { useEffect, useMemo } from 'react';
 import { layoutOf, MORE_HEIGHT, NODE_HEIGHT, NODE_WIDTH, type Placed } from '../../lib/layout.ts';
 import { hrefOf, type Branch } from '../../lib/lineage.ts';
 import type { LineageNode } from '../../server/lineage.ts';
+import { Drawn, Picture } from '../display/Picture.tsx';
 import { GuestStateLabel } from '../display/State.tsx';
 import { edgeWords, kindWords, spaceOf } from './facts.tsx';
 import classes from './lineage.module.css';
+
+const PADDING = 0.08;
 
 interface Props {
   roots: readonly Branch[];
@@ -40,19 +38,13 @@ type MoreNode = Node<{ more: number; onUnfold: () => void }, 'more'>;
 /** The lineage drawn. For pointers only: whatever it shows, the tree beside it says. */
 export function LineageCanvas(props: Props) {
   return (
-    <ReactFlowProvider>
-      <div className={`panel ${classes['canvas'] ?? ''}`}>
-        <Tools />
-        <div aria-hidden style={{ height: '100%' }}>
-          <Drawing {...props} />
-        </div>
-      </div>
-    </ReactFlowProvider>
+    <Picture className={classes['canvas'] ?? ''} name="drawing" padding={PADDING}>
+      <Drawing {...props} />
+    </Picture>
   );
 }
 
 function Drawing({ roots, unfolded, focus, active, onUnfold }: Props) {
-  const scheme = useComputedColorScheme('light', { getInitialValueInEffect: true });
   const reduced = useReducedMotion();
   const flow = useReactFlow();
   const store = useStoreApi();
@@ -85,27 +77,13 @@ function Drawing({ roots, unfolded, focus, active, onUnfold }: Props) {
     void flow.setCenter(at.x + NODE_WIDTH / 2, at.y + NODE_HEIGHT / 2, { zoom, duration: reduced ? 0 : 250 });
   }, [ready, at, flow, store, reduced]);
   return (
-    <ReactFlow
+    <Drawn
       className={classes['edges'] ?? ''}
-      colorMode={scheme}
+      padding={PADDING}
       nodes={nodes}
       edges={edges}
       nodeTypes={nodeTypes}
-      fitView
-      fitViewOptions={{ padding: 0.08, maxZoom: 1 }}
-      minZoom={0.1}
-      maxZoom={1.5}
       onlyRenderVisibleElements
-      nodesDraggable={false}
-      nodesConnectable={false}
-      nodesFocusable={false}
-      edgesFocusable={false}
-      elementsSelectable={false}
-      disableKeyboardA11y
-      zoomOnScroll={false}
-      zoomOnDoubleClick={false}
-      preventScrolling={false}
-      proOptions={{ hideAttribution: true }}
     />
   );
 }
@@ -176,25 +154,3 @@ function More({ data: { more, onUnfold } }: NodeProps<MoreNode>) {
 }
 
 const nodeTypes = { item: Item, more: More };
-
-function Tools() {
-  const flow = useReactFlow();
-  return (
-    <div className={classes['tools']}>
-      <ActionIcon variant="default" size="md" aria-label="Zoom in" onClick={() => void flow.zoomIn()}>
-        <IconPlus size={15} />
-      </ActionIcon>
-      <ActionIcon variant="default" size="md" aria-label="Zoom out" onClick={() => void flow.zoomOut()}>
-        <IconMinus size={15} />
-      </ActionIcon>
-      <ActionIcon
-        variant="default"
-        size="md"
-        aria-label="Fit the drawing"
-        onClick={() => void flow.fitView({ padding: 0.08, maxZoom: 1 })}
-      >
-        <IconFocusCentered size={15} />
-      </ActionIcon>
-    </div>
-  );
-}
