@@ -66,7 +66,7 @@ async function record(tx: Tx, held: Claim, reported: Outcome): Promise<JobRef[]>
   const after =
     outcome.state === 'finished'
       ? await applyFinished(tx, held, row, outcome.result)
-      : await applyUndone(tx, row, outcome.state, error);
+      : await applyUndone(tx, row, outcome.state, error, result ?? {});
   await forgetDisks(tx, row.kind, row.guestId);
   const collected = mayFreeBase(row, outcome)
     ? await collectBases(tx, row.hostId, ...hostsTouched(held))
@@ -367,6 +367,7 @@ async function applyUndone(
   row: FinishedRow,
   state: 'failed' | 'cancelled',
   error: PublicError | undefined,
+  result: OperationResult,
 ): Promise<After> {
   const left = row.undo?.leftBehind ?? [];
   const events: NewEvent[] = [];
@@ -380,8 +381,35 @@ async function applyUndone(
     // What could not be taken away goes with the guest, when that goes.
     if (left.length > 0 && (row.kind === 'reset' || row.kind === 'promote' || row.kind === 'refresh'))
       await ownMore(tx, row);
+    if (row.kind === 'refresh' && mayStandOnNew(row)) await keepBoth(tx, row, result);
     events.push(...(await releaseGuests(tx, [row])));
   }
   events.push(...(await endFollowers(tx, row, { state, ...(error ? { error } : {}) })));
   return { events, jobs: [] };
+}
+
+/** The exchange of its disks could not be taken back, so that its definition may name either its old ones or its new ones. */
+const mayStandOnNew = ({ plan, undo }: FinishedRow): boolean =>
+  (plan?.steps ?? []).some(
+    ({ standsOnEarlier, title }) =>
+      standsOnEarlier === true && undo?.leftBehind.some((left) => left.startsWith(`${title}: `)) === true,
+  );
+
+/** Nothing of what it had is gone yet: the new state joins the list, and the driver sees which of them the host has. */
+async function keepBoth(tx: Tx, row: FinishedRow, result: OperationResult): Promise<void> {
+  const planned = generationsOf(row.plan, result);
+  const { rows } = await tx.query<{ generations: Generations | null }>(
+    'SELECT "generations" FROM "guest" WHERE "id" = $1',
+    [row.guestId],
+  );
+  const before = rows[0]?.generations;
+  if (!planned) return;
+  const made = planned.list.filter(({ number }) => number === planned.current);
+  const both: Generations = before
+    ? { ...before, next: planned.next, list: [...before.list, ...made] }
+    : planned;
+  await tx.query('UPDATE "guest" SET "generations" = $2 WHERE "id" = $1', [
+    row.guestId,
+    JSON.stringify(both),
+  ]);
 }

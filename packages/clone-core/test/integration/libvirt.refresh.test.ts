@@ -368,7 +368,20 @@ describe('of a stopped source', () => {
     expect(outcome).toMatchObject({ state: 'cancelled', undo: { undone: [] } });
     await virsh('destroy', clone.guest.uuid);
     await same(source, clone);
-    await deleted({ ...clone, owned: [...clone.owned, ...ownedBy(plan)] });
+    // As the database keeps it then: the state before counts as the present one there, the definition says otherwise.
+    const [then, made] = [clone.generations, plan.generations];
+    if (!then || !made) throw new Error('no generations');
+    const list = [...then.list, ...made.list.filter(({ number }) => number === made.current)];
+    const both = {
+      ...clone,
+      owned: [...clone.owned, ...ownedBy(plan)],
+      generations: { ...then, next: made.next, list },
+    };
+    await offline(source, 'write -q -P 0x16 6M 64k');
+    const next = await refreshed(both);
+    await same(source, next.clone);
+    expect(next.clone.generations?.list.map(({ number }) => number)).toEqual([made.current, made.next]);
+    await deleted(next.clone);
   });
 
   it('what makes a clone itself is none of its own changes, and goes on from refresh to refresh', async () => {

@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { cloneRequestSchema, refreshOptionsSchema, type Generations } from '@offshoot/clone-core/contract';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import {
+  claim,
+  finish,
   releaseState,
   requestCancel,
   requestClone,
@@ -9,8 +11,9 @@ import {
   requestRefresh,
   requestReset,
   requestRestore,
+  savePlan,
 } from '../../src/operations.ts';
-import { someGuest, testDatabase, type TestDb } from '../support/fixtures.ts';
+import { someGuest, somePlan, testDatabase, type TestDb } from '../support/fixtures.ts';
 
 let test: TestDb;
 let guestId: string;
@@ -41,6 +44,38 @@ beforeAll(async () => {
   });
 });
 afterAll(() => test.close());
+
+it('a refresh whose exchange of disks could not be taken back: both states are known, and their files', async () => {
+  const { operationIds } = await requestRefresh(test.db, {
+    ...asked(),
+    options: refreshOptionsSchema.parse({}),
+  });
+  const held = await claim(test.db, { operationId: operationIds[0] ?? '', workerId: 'w1' });
+  if (!held) throw new Error('not claimable');
+  const before = await test.db.prisma.guest.findUniqueOrThrow({ where: { id: guestId } });
+  const had = before.generations as unknown as Generations;
+  const plan = somePlan('clone', {
+    kind: 'refresh',
+    steps: [{ id: 'a', kind: 'redefine', title: 'Give clone the new disks', standsOnEarlier: true }],
+    creates: [{ type: 'file', name: '/store/clone.g3.own.qcow2' }],
+    // The state that it has now would have gone in the end.
+    generations: { current: 3, next: 4, list: [{ number: 3, at: '', kept: false, disks: [] }] },
+  });
+  await savePlan(test.db, held, plan);
+  const leftBehind = ['Give clone the new disks: clone was started by another hand on its new disks.'];
+  await finish(test.db, held, { state: 'cancelled', undo: { undone: [], leftBehind } });
+  const row = await test.db.prisma.guest.findUniqueOrThrow({ where: { id: guestId } });
+  expect(row.ownedFiles).toContain('/store/clone.g3.own.qcow2');
+  expect(row.generations).toEqual({
+    current: 2,
+    next: 4,
+    list: [...had.list, { number: 3, at: expect.stringMatching(/^2/), kept: false, disks: [] }],
+  });
+  await test.db.prisma.guest.update({
+    where: { id: guestId },
+    data: { generations: JSON.parse(JSON.stringify(had)) },
+  });
+});
 
 it('a clone that is being refreshed is left alone by all else', async () => {
   const options = refreshOptionsSchema.parse({});

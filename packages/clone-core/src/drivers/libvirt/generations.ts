@@ -73,3 +73,19 @@ export function flat(clone: CloneFacts): Generations {
     list: [{ number: 0, at: '', kept: false, noRecord: 'none was begun when it was cloned', disks }],
   };
 }
+
+/**
+ * What the row says, with the state that the guest's definition really names as the present one: an exchange of disks whose
+ * undo failed leaves either. Undefined when the definition names the file that it had before its first refresh.
+ */
+export function asDefined(
+  generations: Generations | undefined,
+  active: Readonly<Record<string, { path: string }>>,
+): Generations | undefined {
+  const names = (file: 'layer' | 'own') => (each: Generations['list'][number]) =>
+    each.disks.length > 0 && each.disks.every((disk) => active[disk.target]?.path === disk[file]);
+  const current = generations?.list.find(names('own'));
+  if (generations && current) return { ...generations, current: current.number };
+  const first = generations?.list.find(({ number }) => number === 0);
+  return first && names('layer')(first) ? undefined : generations;
+}

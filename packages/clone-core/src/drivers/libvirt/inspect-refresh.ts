@@ -6,7 +6,7 @@ import type { GuestRef, OperationRequest } from '../../driver.ts';
 import { OffshootError } from '../../errors.ts';
 import { lookAtDomain, refuseIfSaved } from './domain-look.ts';
 import { readDomain } from './domain-read.ts';
-import { isUntouched } from './generations.ts';
+import { asDefined, isUntouched } from './generations.ts';
 import { copiedDisks, inspectGuest } from './inspect-guest.ts';
 import type { Reader } from './inspect.ts';
 import { covering, readRecords } from './records.ts';
@@ -21,12 +21,17 @@ export async function inspectRefresh(
   signal: AbortSignal,
 ): Promise<Specific> {
   const { guest, source, generations } = request;
-  const name = generations?.list.find((each) => each.number === generations.current)?.record;
-  const [clone, from, { records, record: read }] = await Promise.all([
+  const recordOf = (of: Generations | undefined): string | undefined =>
+    of?.list.find((each) => each.number === of.current)?.record;
+  const name = recordOf(generations);
+  const [clone, from, said] = await Promise.all([
     inspectClone(reader, guest, generations, signal),
     inspectGuest(reader, source, signal, { memory: false }),
     readRecords(reader.virsh, source, guest, name, signal),
   ]);
+  const really = recordOf(asDefined(generations, clone.active));
+  const { records, record: read } =
+    really === name ? said : await readRecords(reader.virsh, source, guest, really, signal);
   const record =
     read === undefined || from.state === 'stopped'
       ? undefined
@@ -80,9 +85,10 @@ export async function inspectClone(
       },
     ]),
   );
+  const present = asDefined(generations, active);
   const [known, own] = await Promise.all([
     Promise.all((generations?.list ?? []).map((generation) => chainsOf(reader, generation, chains, signal))),
-    generations === undefined ? undefined : written(reader, Object.values(active), generations, signal),
+    present === undefined ? undefined : written(reader, Object.values(active), present, signal),
   ]);
   return {
     state,

@@ -1,5 +1,6 @@
 /** Plans of the libvirt driver. Pure: the same request, facts and ids give the same plan. */
 import type { IdSource, OperationRequest, Plan } from '../../driver.ts';
+import { asDefined } from './generations.ts';
 import { planCapture, planImport, planRemoveBase } from './plan-base.ts';
 import { planClone } from './plan-clone.ts';
 import { planMemoryClone } from './plan-memory.ts';
@@ -16,7 +17,18 @@ import { planReset } from './plan-reset.ts';
 import type { LibvirtFacts, LibvirtStep } from './types.ts';
 
 export function plan(request: OperationRequest, facts: LibvirtFacts, ids: IdSource): Plan<LibvirtStep> {
-  return finishDraft(request.kind, draftOf(request, facts, ids));
+  return finishDraft(request.kind, draftOf(asTheHostHasIt(request, facts), facts, ids));
+}
+
+/** The definition says which of its states a clone has, not the row. */
+function asTheHostHasIt(request: OperationRequest, { clone }: LibvirtFacts): OperationRequest {
+  if (!clone || !(request.kind === 'refresh' || request.kind === 'restore' || request.kind === 'promote'))
+    return request;
+  const generations = asDefined(request.generations, clone.active);
+  if (generations) return { ...request, generations };
+  if (request.kind !== 'refresh') return request;
+  const { generations: _rows, ...flat } = request;
+  return flat;
 }
 
 function draftOf(request: OperationRequest, facts: LibvirtFacts, ids: IdSource): Draft {
