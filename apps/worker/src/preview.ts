@@ -15,8 +15,8 @@ import { OffshootError } from '@offshoot/clone-core/errors';
 import type { AnyDriver } from '@offshoot/clone-core/drivers';
 import { withCleaning } from '@offshoot/db/catalog';
 import type { Db } from '@offshoot/db/client';
-import { AGENT_SECONDS, resolveRequest, resolveSource, transferFor, viewOf } from '@offshoot/db/operations';
-import { needsBase, type StoredRequest } from '@offshoot/db/types';
+import { requestOf, resolveRequest, resolveSource, transferFor, viewOf } from '@offshoot/db/operations';
+import { needsBase } from '@offshoot/db/types';
 import { randomIds } from './ids.ts';
 
 /** Plans a change to a guest. Throws as `Driver.inspect` and `Driver.plan` do. */
@@ -30,26 +30,6 @@ export async function previewGuest(
   const request = await resolveRequest(db, { request: requestOf(question), guestId, title: '' });
   const plan = driver.plan(request, await driver.inspect(request, signal), randomIds);
   return { plan: viewOf(plan), simulated: driver.info.simulated };
-}
-
-/** What would be stored for it. */
-function requestOf({ guestId, ...asked }: GuestQuestion): StoredRequest {
-  switch (asked.kind) {
-    case 'reset':
-      return { ...asked, agentTimeoutSeconds: AGENT_SECONDS };
-    case 'export':
-      return { ...asked, source: { type: 'guest', id: guestId } };
-    case 'migrate': {
-      const { kind, hostId, network } = asked;
-      return { kind, targetHostId: hostId, ...(network === undefined ? {} : { network }) };
-    }
-    case 'capture': {
-      const { kind, template, memory } = asked;
-      return { kind, guestId, template: { name: template, description: '' }, ...(memory ? { memory } : {}) };
-    }
-    default:
-      return asked;
-  }
 }
 
 type CloneOperation = Extract<OperationRequest, { kind: 'clone' }>;

@@ -1,5 +1,6 @@
 /** From a doorbell to an ended operation: claim, inspect, plan, save, execute, finish. */
 import type { AnyDriver } from '@offshoot/clone-core/drivers';
+import type { OperationKind } from '@offshoot/clone-core/contract';
 import { OffshootError, toOffshootError } from '@offshoot/clone-core/errors';
 import { execute, type Outcome } from '@offshoot/clone-core/execute';
 import type { Plan } from '@offshoot/clone-core/driver';
@@ -114,15 +115,7 @@ async function planAfresh(
     return endedBeforePlan(error);
   }
   if (held.agreedFingerprint !== null && held.agreedFingerprint !== plan.fingerprint) {
-    await markStale(
-      db,
-      held,
-      plan,
-      new OffshootError('stale-plan', {
-        publicMessage: 'The source or its host changed after you saw the preview, so nothing was done.',
-        remedy: 'Look at the new preview and clone again.',
-      }),
-    );
+    await markStale(db, held, plan, stalePlan(held.kind));
     return 'stale';
   }
   await savePlan(db, held, plan);
@@ -134,3 +127,30 @@ function endedBeforePlan(error: OffshootError): Outcome {
   if (error.code === 'cancelled') return { state: 'cancelled', undo: { undone: [], leftBehind: [] } };
   return { state: 'failed', error, undo: { undone: [], leftBehind: [] }, result: {} };
 }
+
+const sources: Partial<Record<OperationKind, string>> = {
+  clone: 'The source',
+  refresh: 'The guest, its source',
+  import: 'The image',
+};
+const again: Partial<Record<OperationKind, string>> = {
+  clone: 'clone again',
+  capture: 'capture it again',
+  import: 'import it again',
+  reset: 'reset it again',
+  refresh: 'refresh it again',
+  restore: 'put it back again',
+  revert: 'go back again',
+  snapshot: 'take the snapshot again',
+  'remove-snapshot': 'remove the snapshot again',
+  promote: 'detach it again',
+  migrate: 'move it again',
+  transfer: 'bring it again',
+  export: 'export it again',
+};
+
+const stalePlan = (kind: OperationKind): OffshootError =>
+  new OffshootError('stale-plan', {
+    publicMessage: `${sources[kind] ?? 'The guest'} or its host changed after you saw the preview, so nothing was done.`,
+    remedy: `Look at the new preview and ${again[kind] ?? 'ask for it again'}.`,
+  });

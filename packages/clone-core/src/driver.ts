@@ -21,7 +21,13 @@ import type {
   StepView,
   VerifyDepth,
 } from './contract.ts';
-import type { AttestedIdentity, CleanKind, GuestInside } from './identity/contract.ts';
+import type {
+  AttestedIdentity,
+  CleanKind,
+  DecidedIdentity,
+  GuestInside,
+  IdentityOptions,
+} from './identity/contract.ts';
 import type { Duplex } from 'node:stream';
 
 /** A guest on the driver's host. `uuid` is the hypervisor's own; `name` is for messages and as second check. */
@@ -35,6 +41,16 @@ export type DriverSource =
   | { type: 'guest'; guest: GuestRef }
   /** `absent`: as another host has it; a transfer brings it here before the plan that needs it runs. */
   | { type: 'base'; label: string; base: CapturedBase; absent?: true };
+
+/** What a clone was to be inside when it was made. */
+export interface GivenIdentity {
+  options: IdentityOptions;
+  /** Which guest of its request, from 0. */
+  index: number;
+  decided: DecidedIdentity;
+  /** Its request is not known any more: the options are those that everyone has. */
+  forgotten?: true;
+}
 
 /** One unit of work for one guest (or base), as a driver understands it. Pure JSON. */
 export type OperationRequest =
@@ -111,6 +127,7 @@ export type OperationRequest =
       owned: string[];
       /** What was left out of it when it was made: it is again. */
       clean?: CleanKind[];
+      identity?: GivenIdentity;
       waitForAgent: boolean;
       agentTimeoutSeconds: number;
     }
@@ -122,6 +139,7 @@ export type OperationRequest =
       owned: string[];
       /** What was left out of it when it was made: it is again. */
       clean?: CleanKind[];
+      identity?: GivenIdentity;
       generations?: Generations;
       options: RefreshOptions;
     }

@@ -6,7 +6,6 @@ export type { Asked } from './ask.ts';
 export type { AskedOfGuest } from './guest-requests.ts';
 export { requestClone } from './clone-request.ts';
 export {
-  AGENT_SECONDS,
   requestCapture,
   requestDelete,
   requestImport,
@@ -20,6 +19,7 @@ export {
 } from './guest-requests.ts';
 export { refreshRequest, releaseState, requestRefresh, requestRestore } from './refresh-request.ts';
 export { mayArrive } from './arriving.ts';
+export { refuseQuestion, requestOf } from './question.ts';
 export { requestExport } from './export-request.ts';
 export { requestMove } from './move-request.ts';
 export { healCopies, requestTransfer, transferFor } from './transfer.ts';

@@ -2,11 +2,12 @@
 import type { CapturedBase, CloneRequest, Generations, MemoryPoint } from '@offshoot/clone-core/contract';
 import {
   cleanKinds,
+  identityOptionsSchema,
   type CleanKind,
   type GuestInside,
   type IdentityOutcome,
 } from '@offshoot/clone-core/contract/identity';
-import type { DriverSource, GuestRef, OperationRequest } from '@offshoot/clone-core/driver';
+import type { DriverSource, GivenIdentity, GuestRef, OperationRequest } from '@offshoot/clone-core/driver';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import type { Claim } from './claims.ts';
 import { counterpartOf, type Counterpart } from './counterpart.ts';
@@ -15,7 +16,7 @@ import { refuseIfStoodOn, standingOn } from './guest-requests.ts';
 import { resolveMove } from './move-request.ts';
 import { persistently } from './transaction.ts';
 import { resolveTransfer } from './transfer.ts';
-import { needsBase } from './types.ts';
+import { needsBase, storedRequestSchema } from './types.ts';
 
 /** The driver's request for a claimed operation. Throws `source-missing` or `not-found` when rows are gone. */
 export function resolveRequest(
@@ -84,7 +85,7 @@ async function resolve(
       return { kind: 'promote', guest, owned, ...(generations ? { generations } : {}) };
     }
     case 'reset': {
-      const { owned, baseId, label, clean } = await lineageOf(db, held.guestId);
+      const { owned, baseId, label, inner } = await lineageOf(db, held.guestId);
       if (baseId === null) throw baseGone();
       return {
         ...request,
@@ -92,12 +93,12 @@ async function resolve(
         label,
         base: await baseById(db, baseId),
         owned,
-        ...clean,
+        ...inner,
       };
     }
     case 'refresh': {
       const guest = await guestRef(db, held.guestId);
-      const { source, owned, generations, clean } = await lineageOf(db, held.guestId);
+      const { source, owned, generations, inner } = await lineageOf(db, held.guestId);
       if (!source)
         throw new OffshootError('source-missing', {
           publicMessage: `The source of “${guest.name}” is gone, so it can’t be refreshed.`,
@@ -108,7 +109,7 @@ async function resolve(
         guest,
         source,
         owned,
-        ...clean,
+        ...inner,
         ...(generations ? { generations } : {}),
         options: request.options,
       };
@@ -197,8 +198,8 @@ interface Lineage {
   label: string;
   owned: string[];
   baseId: string | null;
-  /** What was left out of it, for the driver's request. */
-  clean: { clean?: CleanKind[] };
+  /** What was left out of it and what it was to be inside, for the driver's request. */
+  inner: { clean?: CleanKind[]; identity?: GivenIdentity };
   generations?: Generations;
 }
 
@@ -212,21 +213,36 @@ async function lineageOf(db: Db, guestId: string | null): Promise<Lineage> {
     uuid: string | null;
     name: string | null;
     identity: IdentityOutcome | null;
+    cloned: unknown;
   }>(
-    `SELECT g."ownedFiles", g."generations", g."baseId", g."sourceName", g."identity", s."uuid", s."name" FROM "guest" g
-       LEFT JOIN "guest" s ON s."id" = g."sourceGuestId" AND s."hostId" = g."hostId" WHERE g."id" = $1`,
+    `SELECT g."ownedFiles", g."generations", g."baseId", g."sourceName", g."identity", s."uuid", s."name",
+       (SELECT o."request" FROM "operation" o WHERE o."guestId" = g."id" AND o."kind" = 'clone' AND o."state" = 'finished'
+          ORDER BY o."id" DESC LIMIT 1) AS cloned
+     FROM "guest" g LEFT JOIN "guest" s ON s."id" = g."sourceGuestId" AND s."hostId" = g."hostId" WHERE g."id" = $1`,
     [guestId],
   );
   const row = rows[0];
-  const clean = cleanKinds.filter((kind) => row?.identity?.changed.includes(kind));
   return {
     label: row?.sourceName ?? 'its source',
-    clean: clean.length === 0 ? {} : { clean },
+    inner: row?.identity ? innerOf(row.identity, row.cloned) : {},
     owned: row?.ownedFiles ?? [],
     baseId: row?.baseId ?? null,
     ...(row?.generations ? { generations: row.generations } : {}),
     ...(row?.uuid && row.name !== null ? { source: { uuid: row.uuid, name: row.name } } : {}),
   };
+}
+
+function innerOf(outcome: IdentityOutcome, cloned: unknown): Lineage['inner'] {
+  const { changed, decided, policy, way } = outcome;
+  const clean = cleanKinds.filter((kind) => changed.includes(kind));
+  const cleaned = clean.length === 0 ? {} : { clean };
+  if (way === 'none') return cleaned;
+  const request = cloned === null ? undefined : storedRequestSchema.parse(cloned);
+  const identity: GivenIdentity =
+    request?.kind === 'clone'
+      ? { options: request.options.identity, index: request.index, decided }
+      : { options: identityOptionsSchema.parse({ policy, ...cleaned }), index: 0, decided, forgotten: true };
+  return { ...cleaned, identity };
 }
 
 /** The base that the capture before this clone made; it was written to the clone's row when the capture finished. */

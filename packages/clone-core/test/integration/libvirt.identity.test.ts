@@ -16,8 +16,18 @@ import {
 } from '../../src/identity/contract.ts';
 import { cdImage } from '../../src/disks/iso9660.ts';
 import { baseOf } from '../conformance/cases/base.ts';
+import { MemoryJournal } from '../conformance/journal.ts';
 import { until } from '../conformance/until.ts';
-import { finish, options, ownedBy, planOf } from '../conformance/workbench.ts';
+import {
+  finish,
+  options,
+  ownedBy,
+  perform,
+  performUntil,
+  planOf,
+  resetOf,
+  workerStopped,
+} from '../conformance/workbench.ts';
 import { labNetwork, type LabNetwork } from './libvirt.network.ts';
 import {
   defineGuest,
@@ -219,6 +229,50 @@ it(
     for (const { plan } of made) await remove(plan);
   },
 );
+
+it('reset where no disk is edited: cut from the network until its agent has made it itself again', async () => {
+  const { seedReader: _reader, ...inside } = base.inside ?? expect.fail('nobody looked into the base');
+  const on: CapturedBase = { ...base, inside: { ...inside, notEditable: 'its disk is left alone here' } };
+  const { plan, identity: made } = await make(request(on, 'linked', 'again'), 'again');
+  expect(made).toMatchObject({ way: 'agent', policy: 'strict', verdict: 'attested' });
+  const guest = guestOf(plan);
+  const before = await inactive(guest.name);
+  const asked: OperationRequest = {
+    ...resetOf(plan, on),
+    identity: { options: identity(), index: 0, decided: made.decided },
+  };
+  const driver = lab.driver();
+  const reset = await planOf(driver, asked, named('reset'));
+  // What is seen from now on is not of its life before.
+  await virsh('domif-setlink', guest.name, plan.guest?.macs[0] ?? '', 'down');
+  const frames = await network.watch();
+  const { identity: outcome } = (await finish(driver, reset)).result;
+  expect(outcome).toMatchObject({
+    way: 'agent',
+    verdict: 'attested',
+    attested: { hostname: guest.name, machineId: made.decided.machineId, macs: made.decided.macs },
+  });
+  expect(outcome?.attested?.bootId).not.toBe(made.attested?.bootId);
+  await until(async () => network.hasLease(plan.guest?.macs[0] ?? ''), 'its address', 30_000);
+  const own = (await frames.stop()).filter((frame) => frame.from === plan.guest?.macs[0]);
+  expect(own.length).toBeGreaterThan(0);
+  expect(Math.min(...own.map((frame) => frame.at))).toBeGreaterThanOrEqual(
+    Date.parse(outcome?.linkUpAt ?? ''),
+  );
+  expect(await inactive(guest.name)).toBe(before);
+
+  // Cut once it is held back, and undone: as it was, with its network.
+  await virsh('destroy', guest.name);
+  const cut = await planOf(driver, asked, named('cut'));
+  const at = cut.steps.findIndex(({ kind }) => kind === 'redefine');
+  const journal = new MemoryJournal();
+  await performUntil(driver, cut, { step: at, moment: 'after' }, workerStopped(), journal);
+  expect(await inactive(guest.name)).toContain("<link state='down'/>");
+  const undoing = { nextStep: at, undoing: { cancelled: true } };
+  expect(await perform(driver, cut, journal, undefined, undoing)).toMatchObject({ undo: { leftBehind: [] } });
+  expect(await inactive(guest.name)).toBe(before);
+  await remove(plan);
+});
 
 it('a clone that is started later is cut until then, whoever starts it', async () => {
   const { plan, identity: made } = await make(request(base, 'linked', 'later', { start: false }), 'later');

@@ -4,7 +4,7 @@ import { join, relative } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { editInside, readInside } from '../../src/disks/inside/edit.ts';
 import { lookInside } from '../../src/disks/inside/look.ts';
-import type { GuestRef } from '../../src/driver.ts';
+import type { GuestRef, Plan } from '../../src/driver.ts';
 import { localShell } from '../../src/shell/local.ts';
 import { MemoryJournal } from '../conformance/journal.ts';
 import { failure } from '../conformance/until.ts';
@@ -329,7 +329,22 @@ describe('of a stopped source', () => {
     expect(next.plan.notes.map((note) => note.text).join(' ')).toContain('stays as state 1');
     const again = await restored(next.clone, 1);
     expect(await contentNow(again)).toBe(mine);
-    await deleted(again);
+
+    // An earlier state that can't be read is named, and holds nothing up.
+    const odd = again.generations?.list.find(({ number }) => number === 3)?.disks[0]?.own ?? '';
+    await command('truncate', '-s', '0', odd);
+    const { guest, generations } = again;
+    if (!generations) throw new Error('it has no states');
+    const restore = { kind: 'restore', guest, generations, to: 3 } as const;
+    expect(await failure(planOf(lab.driver(), restore, 'odd'))).toMatchObject({ code: 'source-unreadable' });
+    const said = ({ notes }: Plan): string => notes.map((note) => note.text).join(' ');
+    expect(said(await planOf(lab.driver(), flatteningOf(again), 'odd'))).toContain('It stays as it is.');
+    const over = await refreshed(again, { ownChanges: 'discard' });
+    expect(said(over.plan)).toMatch(/State 3 of .* can’t be put back to: .*taken off the list/);
+    expect(over.clone.generations?.list.map((each) => each.number)).toEqual([1, 4]);
+    await same(source, over.clone);
+    await deleted(over.clone);
+    expect(await attempt('stat', odd)).toBeUndefined();
   });
 
   it('a clone whose memory is saved, or on whose disk another stands, is left alone', async () => {

@@ -282,4 +282,17 @@ it('what was left out of a clone is left out again when it is reset; what was no
     });
   expect(await resolved(cleaned.guestId)).toMatchObject({ kind: 'reset', clean: ['logs', 'secrets'] });
   expect(await resolved(plain.guestId)).not.toHaveProperty('clean');
+
+  // What it was to be inside goes along: of its request, or of what is left of it.
+  const { options } = plain.held.request as { options: { identity: unknown } };
+  const { decided } = someOutcome('plain');
+  expect(await resolved(plain.guestId)).toMatchObject({
+    identity: { options: options.identity, index: 0, decided },
+  });
+  await test.db.pool.query('DELETE FROM "operation" WHERE "id" = $1', [plain.held.operationId]);
+  expect(await resolved(plain.guestId)).toMatchObject({
+    identity: { options: { policy: 'strict', users: [] }, decided, forgotten: true },
+  });
+  const same = await cloned('same', versionId, { identity: someOutcome('same', { way: 'none' }) });
+  expect(await resolved(same.guestId)).not.toHaveProperty('identity');
 });

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import {
   claim,
   finish,
+  refuseQuestion,
   releaseState,
   requestCancel,
   requestClone,
@@ -89,7 +90,34 @@ it('a clone that is being refreshed is left alone by all else', async () => {
   await expect(requestReset(test.db, { ...asked(), waitForAgent: false })).rejects.toMatchObject(busy);
   await expect(requestRestore(test.db, { ...asked(), to: 1 })).rejects.toMatchObject(busy);
   await expect(releaseState(test.db, { guestId, number: 1 })).rejects.toMatchObject(busy);
+  await expect(refuseQuestion(test.db, { kind: 'promote', guestId })).rejects.toMatchObject(busy);
   await requestCancel(test.db, operationIds[0] ?? '');
+});
+
+it('a preview is refused for what the request is, and neither asks nor locks', async () => {
+  const reset = { kind: 'reset', waitForAgent: false } as const;
+  const options = refreshOptionsSchema.parse({});
+  const refused = { code: 'unavailable-mode', remedy: expect.any(String), field: 'guestId' };
+  await expect(requestReset(test.db, { ...asked(), waitForAgent: false })).rejects.toMatchObject(refused);
+  await expect(refuseQuestion(test.db, { ...reset, guestId })).rejects.toMatchObject(refused);
+  await expect(
+    refuseQuestion(test.db, { kind: 'refresh', guestId: sourceGuestId, options }),
+  ).rejects.toMatchObject(refused);
+  await expect(refuseQuestion(test.db, { kind: 'revert', guestId, name: 'gone' })).rejects.toMatchObject({
+    code: 'not-found',
+    field: 'name',
+  });
+
+  const before = await test.db.prisma.operation.count();
+  for (const question of [
+    { kind: 'refresh', guestId, options },
+    { kind: 'restore', guestId, to: 1 },
+    { kind: 'promote', guestId },
+    { kind: 'export', guestId, format: 'qcow2' },
+    { kind: 'capture', guestId, template: 'new', memory: false },
+  ] as const)
+    await refuseQuestion(test.db, question);
+  expect(await test.db.prisma.operation.count()).toBe(before);
 });
 
 it('a stopped source is refreshed from while nothing else reads it, and the other way round', async () => {

@@ -1,5 +1,6 @@
 import { cloneRequestSchema, guestQuestionSchema } from '@offshoot/clone-core/contract';
 import { dutyProblem } from '@offshoot/db/duty';
+import { refuseQuestion } from '@offshoot/db/operations';
 import { checkIdentity } from '../identity/door.ts';
 import { hostOfGuest, hostOfSource } from '../sources.ts';
 import { previewPlaced } from '../placement.ts';
@@ -22,7 +23,9 @@ export const previewRouter = router({
   }),
 
   /** What a change to a guest would do, as its host's worker plans it now. */
-  guest: procedure
-    .input(guestQuestionSchema)
-    .query(async ({ input }) => queues().previewGuest(await hostOfGuest(input.guestId), input)),
+  guest: procedure.input(guestQuestionSchema).query(async ({ input }) => {
+    const hostId = await hostOfGuest(input.guestId);
+    await refuseQuestion(db(), input);
+    return queues().previewGuest(hostId, input);
+  }),
 });

@@ -7,6 +7,7 @@ import { OffshootError } from '../../errors.ts';
 import { lookAtDomain, refuseIfSaved } from './domain-look.ts';
 import { readDomain } from './domain-read.ts';
 import { asDefined, isUntouched } from './generations.ts';
+import { whyNotCarried } from './plan-carry.ts';
 import { copiedDisks, inspectGuest } from './inspect-guest.ts';
 import type { Reader } from './inspect.ts';
 import { covering, readRecords } from './records.ts';
@@ -43,9 +44,16 @@ export async function inspectRefresh(
     clone.state === 'stopped' && !isUntouched(request, clone)
       ? await reader.insides.ofFiles(Object.entries(clone.active))
       : undefined;
+  // What can't be carried over is given again, by what the source's disks can take.
+  const theirs =
+    inside && request.identity && whyNotCarried(inside) !== undefined
+      ? from.state === 'stopped'
+        ? await reader.insides.ofStopped(from.disks)
+        : await reader.insides.ofRunning(source, from.disks, from.agentAnswers, signal)
+      : undefined;
   return {
     clone: { ...clone, ...(inside ? { inside } : {}) },
-    source: from,
+    source: { ...from, ...(theirs ? { inside: theirs } : {}) },
     records,
     ...(record ? { record } : {}),
   };
@@ -87,7 +95,11 @@ export async function inspectClone(
   );
   const present = asDefined(generations, active);
   const [known, own] = await Promise.all([
-    Promise.all((generations?.list ?? []).map((generation) => chainsOf(reader, generation, chains, signal))),
+    Promise.all(
+      (generations?.list ?? []).map((generation) =>
+        chainsOf(reader, generation, chains, generation.number === present?.current, signal),
+      ),
+    ),
     present === undefined ? undefined : written(reader, Object.values(active), present, signal),
   ]);
   return {
@@ -95,13 +107,37 @@ export async function inspectClone(
     definition,
     active,
     snapshots,
-    generations: known.flatMap((generation) => (generation ? [generation] : [])),
+    generations: known.flatMap((generation) => (generation && 'chains' in generation ? [generation] : [])),
+    unreadable: known.flatMap((generation) => (generation && 'why' in generation ? [generation] : [])),
     ...own,
   };
 }
 
-/** Undefined when it can't be put back to any more: one of its own files is gone. `read`: by the active file, already. */
+type Unreadable = NonNullable<CloneFacts['unreadable']>[number];
+
+/**
+ * Undefined when it can't be put back to any more: one of its own files is gone. `read`: by the active file, already. One that can't
+ * be read holds nothing up, unless it is the present one.
+ */
 async function chainsOf(
+  reader: Reader,
+  generation: Generations['list'][number],
+  read: ReadonlyMap<string, ChainFile[]>,
+  present: boolean,
+  signal: AbortSignal,
+): Promise<CloneFacts['generations'][number] | Unreadable | undefined> {
+  try {
+    return await readableChains(reader, generation, read, signal);
+  } catch (thrown) {
+    const damaged =
+      thrown instanceof OffshootError &&
+      ['source-unreadable', 'broken-chain', 'source-encrypted'].includes(thrown.code);
+    if (present || !damaged) throw thrown;
+    return { number: generation.number, why: thrown.publicMessage };
+  }
+}
+
+async function readableChains(
   { shell }: Reader,
   generation: Generations['list'][number],
   read: ReadonlyMap<string, ChainFile[]>,
@@ -117,7 +153,7 @@ async function chainsOf(
         read.get(own) ??
         readChain(
           shell,
-          { path: own, format: 'qcow2', label: `disk ${target} of generation ${generation.number}` },
+          { path: own, format: 'qcow2', label: `disk ${target} of state ${generation.number}` },
           signal,
         ),
     ),

@@ -4,7 +4,7 @@ import type { GuestRef } from '../../driver.ts';
 import type { CleanKind } from '../../identity/contract.ts';
 import { wordsOf } from '../../identity/words.ts';
 import { dhcpState, randomSeeds } from '../../identity/scripts.ts';
-import { info, warn, type DraftStep } from './plan-parts.ts';
+import { info, type DraftStep } from './plan-parts.ts';
 import type { InsideFacts } from './types.ts';
 
 /** Patterns as of InsideEdit. What is there and not in the guest's own is removed: it is its source's. */
@@ -29,31 +29,31 @@ export const identityFiles = [
   ...randomSeeds,
 ] as const;
 
-/** The step and what the preview says; where it can't be done, only that. */
+export type Carry = { steps: DraftStep[]; notes: PlanNote[]; why?: never } | { why: string };
+
+/** Why nothing can be carried over into disks of this kind, as the end of a sentence. */
+export function whyNotCarried(facts: InsideFacts | undefined): string | undefined {
+  const inside = facts?.inside;
+  if (inside?.kind === 'linux' && inside.root && inside.notEditable === undefined) return undefined;
+  return (
+    inside?.notEditable ??
+    inside?.why ??
+    (inside?.kind === 'windows' ? 'it is a Windows' : 'what is in its disks is not known')
+  );
+}
+
+/** The step and what the preview says; where it can't be done, why. */
 export function planCarry(
   guest: GuestRef,
   facts: InsideFacts | undefined,
   before: Readonly<Record<string, { path: string; format: string }>>,
   after: readonly { target: string; path: string; format: string }[],
   { mayFail = false, clean = [] }: { mayFail?: boolean; clean?: readonly CleanKind[] } = {},
-): { steps: DraftStep[]; notes: PlanNote[] } {
-  const inside = facts?.inside;
-  const root = inside?.root;
+): Carry {
+  const root = facts?.inside.root;
   const disk = root && before[root.target];
-  if (inside?.kind !== 'linux' || !root || !disk || inside.notEditable !== undefined) {
-    const why =
-      inside?.notEditable ??
-      inside?.why ??
-      (inside?.kind === 'windows' ? 'it is a Windows' : 'what is in its disks is not known');
-    return {
-      steps: [],
-      notes: [
-        warn(
-          `Inside, it becomes what the new disks hold: host name, machine id and SSH host keys too, because ${why}.`,
-        ),
-      ],
-    };
-  }
+  const why = whyNotCarried(facts);
+  if (why !== undefined || !root || !disk) return { why: why ?? 'the disk of its system is not its own' };
   return {
     steps: [
       {

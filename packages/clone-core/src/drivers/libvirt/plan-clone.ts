@@ -26,7 +26,7 @@ import {
   type Draft,
   type DraftStep,
 } from './plan-parts.ts';
-import { planIdentity, type PlannedIdentity } from './plan-identity.ts';
+import { planIdentity, type IdentityWish, type PlannedIdentity } from './plan-identity.ts';
 import { compareCopies } from './plan-verify.ts';
 import type { LibvirtFacts, OverlayStep, SourceFacts } from './types.ts';
 
@@ -53,7 +53,7 @@ export function planClone(request: CloneRequest, facts: LibvirtFacts, ids: IdSou
   const files = own ? own.files : copies.files;
   needSpace(facts, copies.storeBytes, mode === 'full');
   const nvramPath = domain.nvram ? `${facts.store}/nvram/${name}-${uuid.slice(0, 8)}_VARS.fd` : undefined;
-  const identity = planIdentity(request, source, { guest: { uuid, name }, macs, folder, files }, ids);
+  const identity = planIdentity(wishOf(request), source, { guest: { uuid, name }, macs, folder, files }, ids);
   const rewritten = rewriteDomain(source.definition, {
     name,
     uuid,
@@ -151,6 +151,13 @@ export function planClone(request: CloneRequest, facts: LibvirtFacts, ids: IdSou
     basis: [mode, options, basisOf(source), identity.awaiting.outcome.way, identity.awaiting.outcome.policy],
   };
 }
+
+export const wishOf = ({ mode, name, index, options }: CloneRequest): IdentityWish => ({
+  mode,
+  name,
+  index,
+  options: options.identity,
+});
 
 /** Throws for what no clone of this source can have, whatever its kind. */
 export function refuse(request: CloneRequest, facts: LibvirtFacts, source: SourceFacts): void {

@@ -13,7 +13,7 @@ import {
   type Draft,
   type DraftStep,
 } from './plan-parts.ts';
-import { refuseClone } from './refresh-refusals.ts';
+import { refuseClone, unreadableNotes } from './refresh-refusals.ts';
 import { settle, type DiskGeneration } from './settle.ts';
 import type { CloneFacts, DiskFacts, LibvirtFacts, SettleAction } from './types.ts';
 
@@ -63,6 +63,7 @@ export function planFlatten(request: PromoteRequest, facts: LibvirtFacts): Draft
       ...(long.length === 0
         ? []
         : [info('It can’t be started until that is done. Cancelled, it is as it is now.')]),
+      ...unreadableNotes(guest.name, clone, 'stays'),
     ],
     steps: long.length === 0 ? [] : stepsOf(guest, long, actions),
     creates: long.map(({ whole }) => file(whole)),
@@ -136,6 +137,8 @@ function settleOne(
   generations: Generations,
   owned: ReadonlySet<string>,
 ): SettleAction[] {
+  // What a state stands on that can't be read is not known: nothing is taken from under it.
+  if (clone.unreadable?.length) return [];
   const { target } = disk;
   const mine = (path: string): boolean => owned.has(path) || path === whole;
   const disks: DiskGeneration[] = clone.generations.map(({ number, chains }) => ({

@@ -1,7 +1,7 @@
 /** How a clone gets an identity of its own, and what its network waits for. Pure. */
-import type { PlanNote } from '../../contract.ts';
+import type { CloneMode, PlanNote } from '../../contract.ts';
 import type { Creation, GuestRef, IdSource } from '../../driver.ts';
-import type { GuestInside, IdentityOptions } from '../../identity/contract.ts';
+import type { DecidedIdentity, GuestInside, IdentityOptions } from '../../identity/contract.ts';
 import { decideIdentity } from '../../identity/decide.ts';
 import { firstBootByAgent } from '../../identity/first-boot.ts';
 import { offlineEdits, seedEdits } from '../../identity/offline.ts';
@@ -9,14 +9,23 @@ import { validateIdentity } from '../../identity/validate.ts';
 import { chooseWay, type WayChoice } from '../../identity/ways.ts';
 import { held } from './hold.ts';
 import { linksOf } from './memory-limits.ts';
-import type { CloneRequest } from './plan-clone.ts';
 import { file, type DraftStep } from './plan-parts.ts';
 import type { Awaiting, SourceFacts } from './types.ts';
+
+export interface IdentityWish {
+  mode: CloneMode;
+  name: string;
+  /** Which guest of its request, from 0. */
+  index: number;
+  options: IdentityOptions;
+  /** As when it was cloned; left out: decided now. */
+  decided?: DecidedIdentity;
+}
 
 export interface PlannedIdentity {
   awaiting: Awaiting;
   /** The clone's definition, held back as far as it has to be. */
-  hold(xml: string): string;
+  hold: (xml: string) => string;
   /** Once its disks and its definition are there, before it starts. */
   prepare: DraftStep[];
   /** After it was started; none: nothing waits. */
@@ -39,19 +48,20 @@ export interface IdentityPlace {
 const DRIVE_FILE = 'first-settings.iso';
 
 export function planIdentity(
-  request: CloneRequest,
+  wish: IdentityWish,
   source: SourceFacts,
   place: IdentityPlace,
   ids: IdSource,
   /** Its network cards as the source has them; of a clone with memory, as they were then. */
   nics: readonly { mac: string; up: boolean }[] = linksOf(source.definition),
 ): PlannedIdentity {
-  const { mode, name, index } = request;
-  const options = request.options.identity;
+  const { mode, name, index, options } = wish;
   validateIdentity(options, [name]);
   const { inside, source: known } = source.inside ?? { source: {} };
   const windows = inside?.kind === 'windows';
-  const decided = decideIdentity({ name, index, options, macs: place.macs, ids, windows });
+  const decided = wish.decided
+    ? { ...wish.decided, macs: [...place.macs] }
+    : decideIdentity({ name, index, options, macs: place.macs, ids, windows });
   const choice = chooseWay({
     options,
     mode,

@@ -6,7 +6,7 @@ import { readDomain } from './domain-read.ts';
 import { rewriteDomain, type Rewrite } from './domain-xml.ts';
 import { linksOf } from './memory-limits.ts';
 import { planIdentity } from './plan-identity.ts';
-import { newMacs, overlayDisks, placeNotes, refuse, type CloneRequest } from './plan-clone.ts';
+import { newMacs, overlayDisks, placeNotes, refuse, wishOf, type CloneRequest } from './plan-clone.ts';
 import { plainly, planCopies, type CopyPlan } from './plan-copy.ts';
 import {
   basisOf,
@@ -135,7 +135,7 @@ export function planMemoryClone(request: CloneRequest, facts: LibvirtFacts, ids:
   };
   const guest = { uuid, name };
   const identity = planIdentity(
-    request,
+    wishOf(request),
     source,
     { guest, macs, folder, files: rewrite.disks },
     ids,

@@ -27,9 +27,16 @@ import {
   type Draft,
   type DraftStep,
 } from './plan-parts.ts';
+import { laterNotes, planInner, type Inner } from './plan-again.ts';
 import { planCarry } from './plan-carry.ts';
 import { recordName } from './records.ts';
-import { changedByOther, refuseClone, refuseDisks, refuseOwnChanges } from './refresh-refusals.ts';
+import {
+  changedByOther,
+  refuseClone,
+  refuseDisks,
+  refuseOwnChanges,
+  unreadableNotes,
+} from './refresh-refusals.ts';
 import { settleAll } from './refresh-settle.ts';
 import { bytesOf, depthNotes, ownNotes, wayNotes, wayOf, type Bytes, type Way } from './refresh-way.ts';
 import type { CloneFacts, LibvirtFacts, SourceFacts } from './types.ts';
@@ -88,7 +95,7 @@ export function planRefresh(request: Refresh, facts: LibvirtFacts, ids: IdSource
   const stale = (facts.records ?? []).filter(
     (name) => name !== record && !settled.generations.list.some((each) => each.record === name),
   );
-  const xml = redirectDisks(
+  const redirected = redirectDisks(
     clone.definition,
     Object.fromEntries(layers.map(({ target, own }) => [target, { path: own, format: 'qcow2' }])),
   );
@@ -104,6 +111,18 @@ export function planRefresh(request: Refresh, facts: LibvirtFacts, ids: IdSource
         layers.map(({ target, own }) => ({ target, path: own, format: 'qcow2' })),
         { clean: request.clean ?? [] },
       );
+  const inner = planInner(
+    carry,
+    request,
+    source,
+    {
+      mode: 'full',
+      definition: clone.definition,
+      folder: folderOf(layers[0]?.own ?? ''),
+      files: Object.fromEntries(layers.map(({ target, own }) => [target, { path: own, format: 'qcow2' }])),
+    },
+    ids,
+  );
   const steps = stepsOf({
     request,
     facts,
@@ -113,10 +132,10 @@ export function planRefresh(request: Refresh, facts: LibvirtFacts, ids: IdSource
     way,
     record,
     before,
-    xml,
+    xml: inner.hold(redirected),
     bytes,
     ids,
-    carry: carry.steps,
+    inner,
   });
   if (settled.actions.length > 0 || stale.length > 0)
     steps.push({
@@ -141,15 +160,18 @@ export function planRefresh(request: Refresh, facts: LibvirtFacts, ids: IdSource
       ...consistencyNotes(source),
       ...wayNotes(way, bytes, before, facts),
       ...ownNotes(request, clone, settled.generations),
+      ...unreadableNotes(guest.name, clone, 'dropped'),
       ...depthNotes(guest.name, settled.depth, facts, source),
       info('Its name, UUID, MACs and firmware settings stay.'),
-      ...carry.notes,
+      ...inner.notes,
+      ...laterNotes(inner),
       ...(noRecord === undefined ? [] : [info(`The next refresh will compare again, because ${noRecord}.`)]),
     ],
     steps,
     creates: [
       ...layers.flatMap(({ layer, own }) => [file(layer), file(own)]),
       ...(request.generations ? [] : before.list.flatMap(({ disks }) => disks.map(({ own }) => file(own)))),
+      ...inner.creates,
     ],
     generations: settled.generations,
     removes: settled.removes,
@@ -161,7 +183,9 @@ export function planRefresh(request: Refresh, facts: LibvirtFacts, ids: IdSource
       Object.entries(clone.active).map(([target, disk]) => [target, disk.path]),
       options,
       wroteItself(clone) > 0,
-      carry.steps.length,
+      clone.unreadable?.map(({ number }) => number) ?? [],
+      inner.prepare.length,
+      ...(inner.outcome ? [inner.outcome.way, inner.outcome.policy] : []),
     ],
   };
 }
@@ -171,6 +195,13 @@ export function planRestore(request: Restore, facts: LibvirtFacts): Draft {
   const clone = needClone(facts);
   refuseClone(guest.name, 'put back', clone, generations);
   const wanted = generations.list.find((each) => each.number === to);
+  const odd = clone.unreadable?.find((each) => each.number === to);
+  if (odd)
+    throw new OffshootError('source-unreadable', {
+      publicMessage: `State ${to} of ${guest.name} can’t be put back to: ${odd.why}`,
+      remedy: 'Choose another one.',
+      field: 'to',
+    });
   if (!wanted || !clone.generations.some((each) => each.number === to))
     throw new OffshootError('not-found', {
       publicMessage: `That state of ${guest.name} is not there any more.`,
@@ -194,6 +225,7 @@ export function planRestore(request: Restore, facts: LibvirtFacts): Draft {
           ? `What it has now, with ${gib(own)} of its own, stays as state ${generations.current} and can be put back again until a later refresh removes it.`
           : `What it has now stays as state ${generations.current} and can be put back again until a later refresh removes it.`,
       ),
+      ...unreadableNotes(guest.name, clone, 'stays'),
     ],
     steps: [
       {
@@ -238,11 +270,11 @@ interface Parts {
   xml: string;
   bytes: Bytes;
   ids: IdSource;
-  carry: DraftStep[];
+  inner: Inner;
 }
 
 function stepsOf(parts: Parts): DraftStep[] {
-  const { request, facts, source, clone, layers, way, record, before, xml, bytes, ids } = parts;
+  const { request, facts, source, clone, layers, way, record, before, xml, bytes, ids, inner } = parts;
   const { guest } = request;
   const stopped = way.way === 'compare-stopped';
   const since = before.list.find((each) => each.number === before.current)?.record;
@@ -319,7 +351,7 @@ function stepsOf(parts: Parts): DraftStep[] {
           }))),
     ],
   });
-  steps.push(...parts.carry, {
+  steps.push(...inner.prepare, {
     kind: 'redefine',
     standsOnEarlier: true,
     title: `Give ${guest.name} the new disks`,
@@ -327,6 +359,7 @@ function stepsOf(parts: Parts): DraftStep[] {
     xml,
     before: clone.definition,
     scratch: `${facts.store}/.define-${guest.uuid}.xml`,
+    ...(inner.outcome ? { identity: inner.outcome } : {}),
     expects: Object.values(clone.active).flatMap(({ path, modifiedMs }) =>
       modifiedMs === undefined ? [] : [{ path, modifiedMs }],
     ),

@@ -14,6 +14,8 @@ import {
   type DraftStep,
 } from './plan-parts.ts';
 import { readDomain } from './domain-read.ts';
+import { folderOf } from './generations.ts';
+import { holdStep, laterNotes, planInner, startAs } from './plan-again.ts';
 import { planCarry } from './plan-carry.ts';
 import type { LibvirtFacts, OwnFacts, OwnFile, SourceFacts, Swap } from './types.ts';
 
@@ -43,6 +45,18 @@ export function planReset(request: ResetRequest, facts: LibvirtFacts, ids: IdSou
     disks.map(({ target, to }) => ({ target, path: to, format: 'qcow2' })),
     { mayFail: true, clean: request.clean ?? [] },
   );
+  const inner = planInner(
+    carry,
+    request,
+    source,
+    {
+      mode: 'linked',
+      definition: own.definition,
+      folder: folderOf(replaced[0]?.old.path ?? ''),
+      files: Object.fromEntries(disks.map(({ target, to }) => [target, { path: to, format: 'qcow2' }])),
+    },
+    ids,
+  );
   const firmware = firmwareOf(own, source, mark);
   const ran = own.state !== 'stopped';
   const swapping = [...swaps, ...firmware.swaps];
@@ -57,10 +71,11 @@ export function planReset(request: ResetRequest, facts: LibvirtFacts, ids: IdSou
       base: base.digest,
       disks,
     },
-    ...carry.steps,
+    ...inner.prepare,
     ...firmware.steps,
     { kind: 'swap-files', title: 'Put it in the place of the old one', guest, swaps: swapping },
-    ...(ran ? [startAgain(request)] : []),
+    ...holdStep(guest, inner, own.definition, facts.store),
+    ...(ran ? startAs(guest, inner, request.waitForAgent ? request.agentTimeoutSeconds : undefined) : []),
     { kind: 'discard-kept', standsOnEarlier: true, title: 'Delete what was before', guest, swaps: swapping },
   ];
   const lost = replaced.reduce((sum, { old }) => sum + old.allocatedBytes, 0);
@@ -70,21 +85,30 @@ export function planReset(request: ResetRequest, facts: LibvirtFacts, ids: IdSou
     estimates: estimate(
       facts,
       { read: 0, move: 0, store: OVERLAY_BYTES * disks.length },
-      { steps: steps.length, starts: ran && request.waitForAgent },
+      { steps: steps.length, starts: ran && (request.waitForAgent || inner.attest.length > 0) },
     ),
     notes: [
       warn(`What ${guest.name} wrote since it was cloned (${gib(lost)}) is lost.`),
       ...(ran ? [warn('It is switched off first, and started again when it is reset.')] : []),
       ...notesOf(own),
-      ...carry.notes,
+      ...inner.notes,
+      ...(ran ? [] : laterNotes(inner)),
     ],
     steps,
     creates: [
       ...disks.map((disk) => file(disk.to)),
       ...swapping.map((swap) => file(swap.kept)),
       ...firmware.creates,
+      ...inner.creates,
     ],
-    basis: [guest.uuid, base.digest, own.state, own.disks.map((disk) => disk.path), own.nvram?.path ?? ''],
+    basis: [
+      guest.uuid,
+      base.digest,
+      own.state,
+      own.disks.map((disk) => disk.path),
+      own.nvram?.path ?? '',
+      ...(inner.outcome ? [inner.outcome.way, inner.outcome.policy] : []),
+    ],
   };
 }
 
@@ -141,15 +165,6 @@ export const switchOff = (guest: ResetRequest['guest']): DraftStep => ({
   force: true,
   timeoutSeconds: 0,
   startAgain: true,
-});
-
-/** Undo switches it off again: the disks that it was started on go then. */
-const startAgain = ({ guest, waitForAgent, agentTimeoutSeconds }: ResetRequest): DraftStep => ({
-  kind: 'start',
-  title: waitForAgent ? 'Start and wait for its agent' : `Start ${guest.name}`,
-  guest,
-  ours: true,
-  ...(waitForAgent ? { agentSeconds: agentTimeoutSeconds } : {}),
 });
 
 /** The base's settings again; with none in the base the firmware makes new ones at the next start, as at the first. */

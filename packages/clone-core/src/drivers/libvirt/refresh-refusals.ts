@@ -1,9 +1,9 @@
 /** What a clone can't be refreshed or put back for, before anything is done. Pure. */
-import type { Generations } from '../../contract.ts';
+import type { Generations, PlanNote } from '../../contract.ts';
 import type { OperationRequest } from '../../driver.ts';
 import { OffshootError } from '../../errors.ts';
 import { activeOf, wroteItself } from './generations.ts';
-import { gib } from './plan-parts.ts';
+import { gib, warn } from './plan-parts.ts';
 import type { CloneFacts, SourceFacts } from './types.ts';
 
 type Refresh = Extract<OperationRequest, { kind: 'refresh' }>;
@@ -13,6 +13,22 @@ export const changedByOther = (name: string, target: string, path: string): Offs
     publicMessage: `Disk ${target} of ${name} is not the one Offshoot gave it (${path || 'it is gone'}): another hand changed it.`,
     remedy: 'Clone the source anew.',
   });
+
+/** States that can't be read: what comes of them. */
+export const unreadableNotes = (
+  name: string,
+  { unreadable = [] }: CloneFacts,
+  fate: 'dropped' | 'stays',
+): PlanNote[] =>
+  unreadable.map(({ number, why }) =>
+    warn(
+      `State ${number} of ${name} can’t be put back to: ${why} ${
+        fate === 'dropped'
+          ? 'It is taken off the list; its own file stays until the guest is deleted.'
+          : 'It stays as it is.'
+      }`,
+    ),
+  );
 
 export function refuseClone(
   name: string,

@@ -169,6 +169,8 @@ export interface CloneFacts {
   snapshots: string[];
   /** Of the generations that can be put back: files of each disk, the own one first, as the files themselves say. */
   generations: { number: number; chains: Record<string, { path: string; format: string }[]> }[];
+  /** Those whose files are there and can't be read: they can't be put back either. `why` is a sentence. */
+  unreadable?: { number: number; why: string }[];
   /** Bytes that the clone wrote itself since the current generation; undefined: can't be told. */
   ownBytes?: number;
   /** Of these, bytes in files that nobody but Offshoot wrote to, to make it itself. */
@@ -273,6 +275,8 @@ export interface RedefineStep extends Step {
   xml: string;
   before: string;
   scratch: string;
+  /** What it is to be inside from now on; its new definition waits for that. */
+  identity?: IdentityOutcome;
   /** What it has now, when that was looked at: new disks may stand on it, and what it writes meanwhile was not asked about. */
   expects?: { path: string; modifiedMs: number }[];
 }

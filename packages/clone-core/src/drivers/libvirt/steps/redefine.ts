@@ -12,8 +12,10 @@ import { needStopped } from './copy.ts';
 /** The swap: libvirt takes the whole new definition, or keeps the old one. */
 export function redefineStep(virsh: Virsh, definitions: Definitions): StepHandler<RedefineStep> {
   return {
-    async *run(step, { signal }) {
+    async *run(step, context) {
+      const { signal } = context;
       yield { note: 'handing the definition to libvirt' };
+      if (step.identity) context.result({ identity: step.identity });
       const state = await virsh.state(step.guest.uuid, signal);
       if (state === 'stopped') {
         await refuseWritten(virsh.shell, step);
