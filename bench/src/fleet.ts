@@ -1,13 +1,12 @@
-/** Four hosts at 1 Gbit/s with a template on the first, as the benches of transfers want them. */
+/** Hosts (four, unless told otherwise) at 1 Gbit/s with a template on the first, as the benches of transfers want them. */
 import { randomUUID } from 'node:crypto';
 import { mkdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { importRequestSchema } from '@offshoot/clone-core/contract';
 import { requestImport, requestRemoveBase, requestTransfer } from '@offshoot/db/operations';
-import type { BatchResult } from '@offshoot/db/types';
 import { openFleet, type Fleet, type FleetHost } from '@offshoot/tools/fleet-lab';
 import { execa } from 'execa';
-import { batchFinished, type Portal } from './portal.ts';
+import { perform, type Portal } from './portal.ts';
 import type { Lab } from './result.ts';
 
 export const LINK = '1gbit';
@@ -17,13 +16,15 @@ export interface BenchFleet {
   source: FleetHost;
   targets: FleetHost[];
   /** Makes a template version of the image on the first host. */
-  template(name: string, image: string): Promise<Version>;
+  template(name: string, image: string, network?: string): Promise<Version>;
   /** Brings it to all other hosts; resolves when it is there. */
   distribute(version: Version): Promise<void>;
   /** Takes it away from all other hosts. */
   withdraw(version: Version): Promise<void>;
   /** Runs a program on a host. */
   on(host: FleetHost, argv: readonly string[]): Promise<void>;
+  /** Logs in to every host as root. */
+  keyFile: string;
   /** The options that OpenSSH's programs take to log in to another host of the fleet. */
   sshOptions: string[];
   close(): Promise<void>;
@@ -38,9 +39,9 @@ export interface Version {
 }
 
 /** @throws where no lab can be made (not root). */
-export async function openBenchFleet(lab: Lab): Promise<BenchFleet> {
+export async function openBenchFleet(lab: Lab, hosts = 4): Promise<BenchFleet> {
   const portal = await lab.portal();
-  const fleet = await openFleet({ hosts: 4, rate: LINK, say: (line) => lab.say(line) });
+  const fleet = await openFleet({ hosts, rate: LINK, say: (line) => lab.say(line) });
   try {
     for (const host of fleet.hosts)
       await host.startWorker(
@@ -58,17 +59,17 @@ function benchFleet(fleet: Fleet, portal: Portal): BenchFleet {
   const [source, ...targets] = fleet.hosts;
   if (!source) throw new Error('a fleet has hosts');
   const asked = () => ({ userId: null, idempotencyKey: randomUUID() });
-  const perform = async (asking: Promise<BatchResult>): Promise<void> => {
-    const batch = await asking;
-    await Promise.all(batch.jobs.map((job) => portal.queues.enqueueOperation(job)));
-    await batchFinished(portal, batch.batchId, batch.operationIds.length);
-  };
   return {
     source,
     targets,
-    async template(name, image) {
-      const request = importRequestSchema.parse({ template: name, hostId: source.name, imagePath: image });
-      await perform(requestImport(portal.db, { ...asked(), request }));
+    async template(name, image, network) {
+      const request = importRequestSchema.parse({
+        template: name,
+        hostId: source.name,
+        imagePath: image,
+        ...(network === undefined ? {} : { network }),
+      });
+      await perform(portal, requestImport(portal.db, { ...asked(), request }));
       const version = await portal.db.prisma.templateVersion.findFirstOrThrow({
         where: { template: { name } },
         orderBy: { number: 'desc' },
@@ -83,21 +84,22 @@ function benchFleet(fleet: Fleet, portal: Portal): BenchFleet {
         bytes: (await stat(disk.path)).size,
       };
     },
-    distribute: ({ id }) =>
-      perform(
-        requestTransfer(portal.db, { ...asked(), versionId: id, hostIds: targets.map(({ name }) => name) }),
-      ),
+    async distribute({ id }) {
+      const hostIds = targets.map(({ name }) => name);
+      await perform(portal, requestTransfer(portal.db, { ...asked(), versionId: id, hostIds }));
+    },
     async withdraw({ digest }) {
       const copies = await portal.db.prisma.base.findMany({
         where: { digest, hostId: { not: source.name } },
       });
       for (const { id } of copies)
-        await perform(requestRemoveBase(portal.db, { ...asked(), baseId: id, onlyHere: true }));
+        await perform(portal, requestRemoveBase(portal.db, { ...asked(), baseId: id, onlyHere: true }));
     },
     async on(host, argv) {
       const [program, ...args] = host.entering(argv);
       await execa(program, args, { stdin: 'ignore' });
     },
+    keyFile: fleet.keyFile,
     sshOptions: [
       '-i',
       fleet.keyFile,

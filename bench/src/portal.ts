@@ -164,16 +164,19 @@ export async function batchFinished(portal: Portal, batchId: string, count: numb
   }
 }
 
+/** Rings for what was asked for and waits until all of it has finished. @throws when one ends otherwise. */
+export async function perform(portal: Portal, asking: Promise<BatchResult>): Promise<BatchResult> {
+  const batch = await asking;
+  await Promise.all(batch.jobs.map((job) => portal.queues.enqueueOperation(job)));
+  await batchFinished(portal, batch.batchId, batch.operationIds.length);
+  return batch;
+}
+
 /** Deletes guests through the portal and waits until they are gone. */
 export async function deleteGuests(portal: Portal, names: readonly string[]): Promise<void> {
   for (const name of names) {
     const guest = await portal.db.prisma.guest.findFirstOrThrow({ where: { name } });
-    const batch = await requestDelete(portal.db, {
-      userId: null,
-      idempotencyKey: randomUUID(),
-      guestId: guest.id,
-    });
-    await Promise.all(batch.jobs.map((job) => portal.queues.enqueueOperation(job)));
-    await batchFinished(portal, batch.batchId, 1);
+    const asked = { userId: null, idempotencyKey: randomUUID(), guestId: guest.id };
+    await perform(portal, requestDelete(portal.db, asked));
   }
 }

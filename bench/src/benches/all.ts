@@ -8,6 +8,7 @@ import { fullCloneReflink } from './full-clone-reflink.ts';
 import { identityOffline } from './identity-offline.ts';
 import { linked30, linkedOne } from './linked.ts';
 import { memoryClone } from './memory-clone.ts';
+import { migrate } from './migrate.ts';
 import { reset } from './reset.ts';
 import { spread30 } from './spread.ts';
 import { subscribers1000 } from './subscribers.ts';
@@ -24,6 +25,7 @@ export const benches: readonly Bench[] = [
   distribute3,
   distributeDelta,
   spread30,
+  migrate,
   memoryClone,
   identityOffline,
   eventLatency,

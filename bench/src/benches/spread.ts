@@ -5,7 +5,7 @@ import { cloneRequestSchema, type ClonePreview } from '@offshoot/clone-core/cont
 import { requestDelete } from '@offshoot/db/operations';
 import { coldSeconds, makeMixedDisk } from '../disk.ts';
 import { openBenchFleet, LINK_BYTES, type BenchFleet, type Version } from '../fleet.ts';
-import { batchFinished, type Portal } from '../portal.ts';
+import { batchFinished, perform, type Portal } from '../portal.ts';
 import { median, round, type Bench } from '../result.ts';
 import { scratchDisk } from '../source.ts';
 
@@ -97,14 +97,9 @@ async function cloneAll(portal: Portal, fleet: BenchFleet, version: Version) {
 async function deleteAll(portal: Portal, names: readonly string[]): Promise<void> {
   const guests = await portal.db.prisma.guest.findMany({ where: { name: { in: [...names] } } });
   await Promise.all(
-    guests.map(async ({ id }) => {
-      const batch = await requestDelete(portal.db, {
-        userId: null,
-        idempotencyKey: randomUUID(),
-        guestId: id,
-      });
-      await Promise.all(batch.jobs.map((job) => portal.queues.enqueueOperation(job)));
-      await batchFinished(portal, batch.batchId, 1);
+    guests.map(({ id }) => {
+      const asked = { userId: null, idempotencyKey: randomUUID(), guestId: id };
+      return perform(portal, requestDelete(portal.db, asked));
     }),
   );
 }
