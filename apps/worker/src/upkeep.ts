@@ -1,9 +1,10 @@
 /** The worker's clocks: keeping claims alive, hearing cancels, ringing again for what Redis forgot. */
 import { OffshootError } from '@offshoot/clone-core/errors';
 import type { Db } from '@offshoot/db/client';
-import { heartbeat, listRunnable, watchCancels } from '@offshoot/db/operations';
+import { heartbeat, inNoPlan, listRunnable, watchCancels } from '@offshoot/db/operations';
 import type { JobRef } from '@offshoot/db/types';
 import type { Logger } from 'pino';
+import type { ServedHost } from './host.ts';
 import { cancelled } from './processor.ts';
 import type { Running } from './running.ts';
 import { Tenure } from './tenure.ts';
@@ -69,4 +70,27 @@ export async function reconcile(
 ): Promise<void> {
   const runnable = await listRunnable(db, [hostId]);
   await ring(runnable.filter(({ operationId }) => !running.has(operationId)));
+}
+
+/** In a folder that nobody goes on with nothing was written for so long, milliseconds. */
+const ABANDONED_MS = 10 * 60_000;
+
+/**
+ * Removes what captures and imports left that ended without being able to: no operation that has not ended names it. A worker that
+ * has lost its claim may still write for a moment, so what is young is left for a later look.
+ */
+export async function removeLeftovers(
+  db: Db,
+  { id, driver }: Pick<ServedHost, 'id' | 'driver'>,
+  signal: AbortSignal,
+  log: Logger,
+): Promise<void> {
+  const found = (await driver.leftovers?.list(signal)) ?? [];
+  const old = found.filter(({ writtenMs }) => Date.now() - writtenMs > ABANDONED_MS);
+  if (old.length === 0) return;
+  const ids = old.map((each) => each.id);
+  for (const gone of await inNoPlan(db, id, ids)) {
+    await driver.leftovers?.remove(gone, signal);
+    log.warn({ left: gone }, 'removed what an unfinished capture or import had left');
+  }
 }

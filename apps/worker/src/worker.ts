@@ -20,7 +20,7 @@ import { createProcessor } from './processor.ts';
 import { needProtocol } from './protocol.ts';
 import { readsOf } from './reads.ts';
 import { Running } from './running.ts';
-import { every, hearCancels, keepClaims, reconcile } from './upkeep.ts';
+import { every, hearCancels, keepClaims, reconcile, removeLeftovers } from './upkeep.ts';
 
 const HEARTBEAT_MS = 2000;
 const RECONCILE_MS = 2000;
@@ -111,6 +111,7 @@ export async function runWorker(
       async () => {
         if (!duty.held) return;
         await ring(await collectUnusedBases(db, host.id));
+        await removeLeftovers(db, host, stopping.signal, log);
         if (await isDue(db, 'samples', THIN_SECONDS)) await thinSamples(db);
       },
       stopping.signal,

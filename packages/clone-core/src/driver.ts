@@ -274,6 +274,13 @@ export interface ObservedGuest {
   snapshots?: Omit<GuestSnapshot, 'ours'>[];
 }
 
+/** What unfinished captures and imports left in a host's store, by the id in their plan's paths. */
+export interface Leftovers {
+  /** `writtenMs`: when something in it was last written, by the host's clock, ms since 1970. */
+  list(signal: AbortSignal): Promise<{ id: string; writtenMs: number }[]>;
+  remove(id: string, signal: AbortSignal): Promise<void>;
+}
+
 export interface Driver<S extends Step = Step, F extends Facts = Facts> {
   readonly info: { kind: HypervisorKind; simulated: boolean; capabilities: CapabilityTable };
   /** Reads only. Throws OffshootError: `source-missing`, `source-unreadable`, `broken-chain`, `host-unreachable`, … */
@@ -294,6 +301,8 @@ export interface Driver<S extends Step = Step, F extends Facts = Facts> {
    * it can't tell. Left out: the driver has no way to ask.
    */
   attest?(guest: GuestRef, signal: AbortSignal): Promise<AttestedIdentity | undefined>;
+  /** Left out: plans of this driver leave nothing of that kind. */
+  readonly leftovers?: Leftovers;
   /**
    * Answers one question of the worker of a host that a guest comes from. `allows`: whether that host performs that
    * operation just now, and it brings a guest here. Left out: guests can't come to hosts of this kind.

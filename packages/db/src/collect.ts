@@ -79,3 +79,13 @@ export async function keepFromRemoval(tx: Tx, hostId: string, baseId: string): P
     },
   );
 }
+
+/** Of the ids, those that no operation of the host that has not ended yet has in its plan. */
+export async function inNoPlan(db: Db, hostId: string, ids: readonly string[]): Promise<string[]> {
+  const { rows } = await db.pool.query<{ id: string }>(
+    `SELECT i AS id FROM unnest($2::text[]) i WHERE NOT EXISTS (SELECT 1 FROM "operation" o WHERE o."hostId" = $1
+       AND o."state" IN ('waiting', 'queued', 'running', 'undoing') AND position(i IN o."plan"::text) > 0)`,
+    [hostId, ids],
+  );
+  return rows.map(({ id }) => id);
+}

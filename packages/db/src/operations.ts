@@ -24,7 +24,7 @@ export { requestExport } from './export-request.ts';
 export { requestMove } from './move-request.ts';
 export { healCopies, requestTransfer, transferFor } from './transfer.ts';
 export { requestCancel, requestRetry } from './cancel.ts';
-export { collectUnusedBases } from './collect.ts';
+export { collectUnusedBases, inNoPlan } from './collect.ts';
 export { claim, markStale, savePlan, viewOf, CLAIM_EXPIRES_SECONDS, type Claim } from './claims.ts';
 export { giveBack, heartbeat, listRunnable, watchCancels, type HeldOperation } from './keeping.ts';
 export { finish } from './finish.ts';

@@ -16,6 +16,7 @@ import { compareStep } from './steps/compare.ts';
 import { copyDiskStep, copyFileStep, copyTpmStep } from './steps/copy.ts';
 import { defineStep, undefineStep } from './steps/define.ts';
 import { fetchBaseStep } from './steps/fetch-base.ts';
+import { leftovers } from './leftovers.ts';
 import { attestStep } from './steps/attest.ts';
 import { carryInsideStep } from './steps/carry-inside.ts';
 import { dropSeedStep, writeSeedStep } from './steps/seed.ts';
@@ -114,6 +115,7 @@ export function libvirtDriver(config: DriverConfig, shell: Shell): Driver<Libvir
     hostFacts: async () => host.facts(),
     drift: (guest, base, signal) => drift(reader, guest, base, signal),
     attest: (guest, signal) => askIdentity(virsh, guest.uuid, signal),
+    leftovers: leftovers(shell, config.store),
     ...(peers ? { receive: (stream, allows) => receiveGuest(reader, peers, stream, allows) } : {}),
     watch: (onChange, signal) => watch(virsh, known, onChange, signal),
   };
