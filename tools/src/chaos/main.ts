@@ -3,10 +3,10 @@ import { toOffshootError } from '@offshoot/clone-core/errors';
 import { actions } from './actions.ts';
 import { readArguments, type ChaosOptions } from './arguments.ts';
 import { faults } from './faults/all.ts';
-import { isInside, moveIn, runInside } from './isolation.ts';
 import { failureLines, roundLine, Tally } from './report.ts';
 import { performRound } from './round.ts';
 import { sampleCache } from './sources.ts';
+import { isInside, moveIn, runInside } from '../lab/isolation.ts';
 import { ensureSampleImage } from '../sample-guest/build.ts';
 import { openWorld, SCRATCH, type World } from './world.ts';
 

@@ -12,10 +12,18 @@ export type Suite = (typeof suites)[number];
 export interface Runner {
   suite: Suite;
   name: string;
+  /** Runs beside the others, where this machine can give it a libvirt and a network of its own. */
+  beside?: true;
   run(): Promise<Tally>;
 }
 
+/** Needs no way out to the Internet, and takes about as long as the rest of the integration tests. */
+const BESIDE = new Set(['packages/db', 'packages/queue', 'apps/web', 'apps/worker']);
+
 const root = join(import.meta.dirname, '../../..');
+
+/** Where tests keep the sample guest's image. */
+export const sampleCaches = ['.data/cache', 'node_modules/.cache/offshoot'].map((path) => join(root, path));
 
 /** Runners of the wanted suites, in the order to run them: what is quick and most likely to fail first. */
 export async function runnersOf(wanted: readonly Suite[]): Promise<Runner[]> {
@@ -37,7 +45,7 @@ export async function runnersOf(wanted: readonly Suite[]): Promise<Runner[]> {
     ...workspaces.flatMap((folder) => vitestRunner('unit', folder, 'test/unit')),
     ...workspaces.flatMap((folder) => vitestRunner('integration', folder, 'test/integration')),
     ...workspaces.flatMap((folder) => vitestRunner('integration', folder, 'test/libvirt')),
-    { suite: 'browser', name: 'browser apps/web', run: () => runPlaywright('apps/web/e2e') },
+    { suite: 'browser', name: 'browser apps/web', beside: true, run: () => runPlaywright('apps/web/e2e') },
   ];
   return all.filter((runner) => wanted.includes(runner.suite));
 }
@@ -67,6 +75,7 @@ function vitestRunner(suite: Suite, folder: string, tests: string): Runner[] {
     {
       suite,
       name: tests.endsWith(suite) ? `${suite} ${folder}` : `${suite} ${folder}/${tests}`,
+      ...(suite === 'integration' && BESIDE.has(folder) ? { beside: true as const } : {}),
       run: () => runVitest(folder, tests),
     },
   ];

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import { execa } from 'execa';
 
-const INSIDE = 'OFFSHOOT_CHAOS_INSIDE';
+const INSIDE = 'OFFSHOOT_NAMESPACES_INSIDE';
 /** What a libvirt keeps and listens on. */
 const PRIVATE = [
   '/run',
@@ -20,8 +20,20 @@ const SEPARATE = ['--mount', '--net', '--pid', '--fork', '--mount-proc', '--kill
 
 export const isInside = (): boolean => process.env[INSIDE] === '1';
 
-/** Runs this command again in mount, network and process namespaces of its own; resolves with its exit code. */
-export async function runInside(): Promise<number> {
+/** Whether this account may make such namespaces here: root outside of narrow containers may. */
+export async function canRunInside(): Promise<boolean> {
+  if (process.getuid?.() !== 0) return false;
+  const tried = await execa('unshare', [...SEPARATE, '--', 'mount', '-t', 'tmpfs', 'tmpfs', '/run'], {
+    reject: false,
+  });
+  return tried.exitCode === 0;
+}
+
+/**
+ * Runs this command again in mount, network and process namespaces of its own, with these words after its name;
+ * resolves with its exit code. There is no way out of them to a network. @throws OffshootError `permission` unless root.
+ */
+export async function runInside(words: readonly string[] = process.argv.slice(2)): Promise<number> {
   if (process.getuid?.() !== 0)
     throw new OffshootError('permission', {
       publicMessage: '--isolated needs root: it makes namespaces and mounts.',
@@ -29,18 +41,7 @@ export async function runInside(): Promise<number> {
   const [script = ''] = process.argv.slice(1);
   const child = spawn(
     'unshare',
-    [
-      ...SEPARATE,
-      '--',
-      'tini',
-      '-s',
-      '--',
-      process.execPath,
-      '--import',
-      'tsx',
-      script,
-      ...process.argv.slice(2),
-    ],
+    [...SEPARATE, '--', 'tini', '-s', '--', process.execPath, '--import', 'tsx', script, ...words],
     { stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, [INSIDE]: '1' } },
   );
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => child.kill(name));
@@ -52,7 +53,7 @@ export async function runInside(): Promise<number> {
 
 /** Makes the namespaces habitable: private folders for libvirt, with the machine's configuration, and a loopback. */
 export async function moveIn(): Promise<void> {
-  const kept = await mkdtemp(join(tmpdir(), 'offshoot-chaos-etc-'));
+  const kept = await mkdtemp(join(tmpdir(), 'offshoot-etc-'));
   try {
     const files = (await readdir('/etc/libvirt')).filter((name) => name.endsWith('.conf'));
     for (const name of files) await copyFile(join('/etc/libvirt', name), join(kept, name));
