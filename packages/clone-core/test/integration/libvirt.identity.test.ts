@@ -26,6 +26,7 @@ import {
   performUntil,
   planOf,
   resetOf,
+  seededIds,
   workerStopped,
 } from '../conformance/workbench.ts';
 import { labNetwork, type LabNetwork } from './libvirt.network.ts';
@@ -41,7 +42,8 @@ import {
 } from './libvirt.lab.ts';
 
 /** Clones of each kind. */
-const EACH = process.env['OFFSHOOT_THOROUGH'] === '1' ? 5 : 1;
+const THOROUGH = process.env['OFFSHOOT_THOROUGH'] === '1';
+const EACH = THOROUGH ? 5 : 1;
 const KEY =
   'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFfH0pXbQ3Q8zYt1sY7uVh0Q4nZ6G5i3o5mM0r8o0p1a ada@example.org';
 /** Of the source: what clones can leave out. */
@@ -406,12 +408,39 @@ it('after a refresh it is itself still, with the SSH host keys that clients know
   const now = await driver.attest?.(guest, new AbortController().signal);
   const { hostname, machineId, macs, sshHostKeys } = made.attested ?? {};
   expect(now).toMatchObject({ hostname, machineId, macs, sshHostKeys });
+  let last = refresh;
+  if (THOROUGH) {
+    // Where no disk is edited: the drive again, read at its next start while its network is cut.
+    await virsh('destroy', guest.name);
+    const again: OperationRequest = {
+      kind: 'refresh',
+      guest,
+      source,
+      owned: [...ownedBy(plan), ...ownedBy(refresh)],
+      ...(refresh.generations ? { generations: refresh.generations } : {}),
+      options: { ownChanges: 'discard', keepPrevious: 1 },
+      identity: { options: identity(), index: 0, decided: made.decided },
+    };
+    const facts = await driver.inspect(again, new AbortController().signal);
+    const { clone, source: from } = facts;
+    if (!clone?.inside || !from) throw new Error('nobody looked into the clone');
+    const inside = { ...clone.inside.inside, notEditable: 'its disk is left alone here' };
+    const odd = { inside: { inside, source: {} } };
+    const seen = { ...facts, clone: { ...clone, ...odd }, source: { ...from, ...odd } };
+    last = driver.plan(again, seen, seededIds(named('again')));
+    expect((await finish(driver, last)).result.identity).toMatchObject({ way: 'seed', verdict: 'unasked' });
+    expect(await inactive(guest.name)).toMatch(/first-settings[^]*<link state='down'/);
+    const outcome = await start(guest);
+    expect(outcome).toMatchObject({ verdict: 'attested', attested: { hostname, machineId, macs } });
+    expect(outcome?.attested?.sshHostKeys).not.toEqual(sshHostKeys);
+    expect(await inactive(guest.name)).not.toMatch(/offshoot:identity|first-settings|<link /);
+  }
   const gone: OperationRequest = {
     kind: 'delete',
     guest,
-    owned: [...ownedBy(plan), ...ownedBy(refresh)],
+    owned: [...new Set([refresh, last, plan].flatMap(ownedBy))],
     source,
-    ...(refresh.generations ? { generations: refresh.generations } : {}),
+    ...(last.generations ? { generations: last.generations } : {}),
   };
   await finish(driver, await planOf(driver, gone, guest.uuid));
 });
