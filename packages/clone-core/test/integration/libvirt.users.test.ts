@@ -43,10 +43,13 @@ it('a guest that only runs on it, and one whose disk is a volume of a pool', asy
 
   await mkdir(image('pool'));
   await overlay(image('pool/volume.qcow2'));
-  await virsh('pool-create-as', pool, 'dir', '--target', image('pool'));
+  await virsh('pool-define-as', pool, 'dir', '--target', image('pool'));
+  await virsh('pool-start', pool);
   const volume = `<disk type='volume' device='disk'><driver name='qemu' type='qcow2'/>
     <source pool='${pool}' volume='volume.qcow2'/><target dev='vda' bus='virtio'/></disk>`;
   const other = await defineGuest(lab, { name: named('volume'), disks: [], devices: volume });
+  expect((await failure(removal())).publicMessage).toContain(named('volume'));
+  await virsh('pool-destroy', pool); // stops it; its files stay
   expect((await failure(removal())).publicMessage).toContain(named('volume'));
   await virsh('undefine', other.uuid);
   await finish(lab.driver(), await removal());

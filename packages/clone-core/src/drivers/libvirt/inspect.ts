@@ -23,6 +23,7 @@ import { recordsOf } from './records.ts';
 import type { LibvirtFacts, SourceFacts } from './types.ts';
 import { readManifest } from './steps/manifest.ts';
 import type { Virsh } from './virsh.ts';
+import { attribute, child, parseXml, textOf } from './xml.ts';
 
 export interface Reader {
   shell: Shell;
@@ -354,14 +355,24 @@ async function knownDisks(
   return [...known.values()];
 }
 
-/** Undefined when its pool does not say: it is not there, or does not run. */
+/**
+ * Undefined when its pool is not there, or is stopped and no folder: volumes of those that are (`dir`, `fs`, `netfs`) are
+ * files below the pool's target, also while it is stopped (libvirt's storage pool format).
+ */
 async function pathOfVolume(
   virsh: Virsh,
   { pool, name }: NonNullable<DomainDisk['volume']>,
   signal: AbortSignal,
 ): Promise<string | undefined> {
   const path = await virsh.run(['vol-path', '--pool', pool, '--vol', name], { signal, okCodes: [0, 1] });
-  return path === '' ? undefined : path;
+  if (path !== '') return path;
+  const xml = await virsh.run(['pool-dumpxml', '--pool', pool], { signal, okCodes: [0, 1] });
+  if (xml === '') return undefined;
+  const { root } = parseXml(xml, 'pool');
+  const folder = textOf(child(child(root, 'target'), 'path'));
+  return /^(dir|fs|netfs)$/.test(attribute(root, 'type') ?? '') && folder !== ''
+    ? `${folder}/${name}`
+    : undefined;
 }
 
 async function listOf(shell: Shell, folder: string): Promise<string[]> {
