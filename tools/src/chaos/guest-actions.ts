@@ -31,6 +31,8 @@ const steady = (weight: number) => () => weight;
 interface Part {
   /** Guests that it makes sense for. */
   suits?: (row: CloneRow) => boolean;
+  /** Those of them that are drawn most often, where there are any. */
+  likes?: (row: CloneRow) => boolean;
   /** Also of guests that write by themselves: what is on their disks is not known. */
   unknown?: boolean;
   send(
@@ -51,7 +53,8 @@ function guestAction(kind: string, weight: Action['weight'], part: Part): Action
       const known = (row: CloneRow): boolean => world.ledger.guests.get(row.id)?.now !== undefined;
       const rows = (await clones(world)).filter((row) => suits(row) && (part.unknown === true || known(row)));
       if (rows.length === 0) return [];
-      const row = random.pick(rows);
+      const liked = part.likes ? rows.filter(part.likes) : [];
+      const row = random.pick(liked.length > 0 && random.chance(0.9) ? liked : rows);
       const wish = part.send(world, row, random);
       if (!wish) return [];
       const asked = await click(world, wish[0], wish[1]);
@@ -85,8 +88,10 @@ const ours = (row: CloneRow): string[] =>
     .filter((each) => each.ours)
     .map(({ name }) => name);
 
-const refresh = guestAction('refresh', steady(4), {
+const refresh = guestAction('refresh', steady(6), {
   suits: ({ mode, sourceGuestId }) => mode === 'full' && sourceGuestId !== null,
+  // Sources that a fault took away leave their clones behind.
+  likes: ({ sourceGuest }) => sourceGuest !== null && sourceGuest.state !== 'missing',
   send(world, row, random) {
     const options = refreshOptionsSchema.parse({
       ownChanges: random.pick(['refuse', 'discard', 'discard', 'keep'] as const),

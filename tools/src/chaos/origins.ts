@@ -22,6 +22,7 @@ export async function clones(world: World) {
   return patiently(() =>
     world.db.prisma.guest.findMany({
       where: { hostId: HOST_ID, managed: true, state: { in: ['stopped', 'running', 'paused'] } },
+      include: { sourceGuest: { select: { state: true } } },
       orderBy: { id: 'asc' },
     }),
   );
