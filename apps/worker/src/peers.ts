@@ -1,4 +1,4 @@
-/** What this host gives to other hosts' workers and takes from them: bases and guests, over SSH with keys that the portal knows. */
+/** What this host gives to other hosts' workers and takes from them: bases and guests, over TLS with keys that the portal knows. */
 import { join } from 'node:path';
 import type { AnyDriver } from '@offshoot/clone-core/drivers';
 import { OffshootError } from '@offshoot/clone-core/errors';
@@ -7,7 +7,9 @@ import { Offers } from '@offshoot/clone-core/peers/offers';
 import { Receiving } from '@offshoot/clone-core/peers/receiving';
 import { serveFile } from '@offshoot/clone-core/peers/serve';
 import { localShell } from '@offshoot/clone-core/shell/local';
-import { dialPeer, peerKey, servePeers, type PeerServer } from '@offshoot/clone-core/shell/peers';
+import { dialPeer } from '@offshoot/clone-core/shell/peers/dial';
+import { peerKey } from '@offshoot/clone-core/shell/peers/key';
+import { servePeers, type PeerServer } from '@offshoot/clone-core/shell/peers/serve';
 import type { Db } from '@offshoot/db/client';
 import { mayArrive } from '@offshoot/db/operations';
 import { hostWithKey, peerOf, registerPeer } from '@offshoot/db/peers';

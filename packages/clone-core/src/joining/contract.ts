@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { hostIdSchema } from '../contract.ts';
 
 /** What a worker may rely on in the portal's database: must be `offshoot_protocol()` there. */
-export const WORKER_PROTOCOL = 1;
+export const WORKER_PROTOCOL = 2;
 
 /** Whether a host is asked for work, and does it. */
 export const duties = ['serving', 'draining', 'maintenance'] as const;

@@ -1,4 +1,4 @@
-/** Bases between hosts: real files, real SSH on this machine's loopback. */
+/** Bases between hosts: real files, real TLS on this machine's loopback. */
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, mkdir, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -11,7 +11,9 @@ import { Receiving, type Incoming } from '../../src/disks/transfer/receiving.ts'
 import { serveFile } from '../../src/disks/transfer/serve.ts';
 import { OffshootError } from '../../src/errors.ts';
 import { localShell } from '../../src/shell/local.ts';
-import { dialPeer, peerKey, servePeers, type PeerKey, type PeerServer } from '../../src/shell/peers.ts';
+import { dialPeer } from '../../src/shell/peers/dial.ts';
+import { peerKey, type PeerKey } from '../../src/shell/peers/key.ts';
+import { servePeers, type PeerServer } from '../../src/shell/peers/serve.ts';
 
 const MIB = 1024 ** 2;
 const BASE = 'ab'.repeat(32);
@@ -342,7 +344,7 @@ describe('who may', () => {
     const said: Buffer[] = [];
     stream.on('data', (chunk: Buffer) => said.push(chunk));
     stream.write(Buffer.concat([header, body]));
-    await new Promise((resolve) => stream.once('close', resolve));
+    await new Promise((resolve) => stream.once('end', resolve));
     expect(said).toEqual([]);
     expect((await stat(host(0).folder())).isDirectory()).toBe(true);
   });

@@ -1,6 +1,6 @@
 /**
  * What two workers say to each other while a file goes from one to the other: frames of a type, a length and a body on
- * a stream that is encrypted and authenticated below (shell/peers.ts). The receiver asks, the sender answers.
+ * a stream that is encrypted and authenticated below (shell/peers). The receiver asks, the sender answers.
  */
 import type { Duplex } from 'node:stream';
 import { OffshootError } from '../../errors.ts';

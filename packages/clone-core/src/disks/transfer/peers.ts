@@ -1,7 +1,7 @@
 /** How a host's worker takes bases from other hosts, and what it gives them. */
 import type { Duplex } from 'node:stream';
 import { z } from 'zod';
-import type { PeerService } from '../../shell/peers.ts';
+import type { PeerService } from '../../shell/peers/secure.ts';
 import type { Shell } from '../../shell/shell.ts';
 import type { Source } from './fetch.ts';
 import type { Offers } from './offers.ts';

@@ -24,9 +24,9 @@ export async function receiveGuest(
   allows: Allows,
 ): Promise<void> {
   const gone = new AbortController();
-  stream.once('close', () =>
-    gone.abort(new OffshootError('host-unreachable', { publicMessage: 'The other host went away.' })),
-  );
+  const left = (): void =>
+    gone.abort(new OffshootError('host-unreachable', { publicMessage: 'The other host went away.' }));
+  stream.once('close', left);
   try {
     const line = await readLine(stream);
     const parsed = questionSchema.safeParse(line === undefined ? undefined : JSON.parse(line));
@@ -45,6 +45,8 @@ export async function receiveGuest(
       await passThrough(reader, stream, question.operation, question.channel);
       return;
     }
+    // Nothing more is asked, so an end is an end; of a stream that nobody reads none is told.
+    stream.once('end', left).resume();
     const answer = await answerTo(reader, peers, question, gone.signal, (doneBytes, note) =>
       writeLine(stream, { progress: { doneBytes, note } }),
     );
