@@ -146,6 +146,29 @@ it('TERM gives work back: the operation stays running, its worker is gone, the n
   await expectTidy();
 });
 
+it('a worker is upgraded in the middle of a copy and of a batch: the newer one waits, takes over and finishes all', async () => {
+  rig = await openSimulatedRig(server.url, slow);
+  const old = await rig.worker();
+  const { operationIds } = await clone(rig, 'full', ['u-1', 'u-2', 'u-3']);
+  await copying(rig, operationIds[0]);
+  const newer = rig.launch(rig.hostEnv(fast), '99.0.0');
+  await expect.poll(() => newer.log(), { timeout: 15_000 }).toContain('waits as its standby');
+  expect(await rig.db.prisma.host.findUnique({ where: { id: 'h1' } })).not.toMatchObject({
+    workerVersion: '99.0.0',
+  });
+  expect(await old.stop()).toBe(0);
+  const rows = await Promise.all(operationIds.map((id) => ended(rig, id)));
+  for (const row of rows) expectFinished(row);
+  // The first was begun by the one and finished by the other, from what was copied; nothing was undone.
+  expect(rows[0]).toMatchObject({ attempts: 2, undo: null });
+  expect(rows[1]).toMatchObject({ attempts: 1 });
+  expect(await rig.db.prisma.host.findUnique({ where: { id: 'h1' } })).toMatchObject({
+    workerVersion: '99.0.0',
+    problem: null,
+  });
+  await expectTidy();
+});
+
 it.each(['frozen', 'gone', 'restarting'] as const)(
   'TERM while Redis is %s: the worker goes all the same, and says so',
   async (redis) => {

@@ -30,10 +30,18 @@ export interface TestWorker {
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
+/** Has Node read another version from the worker's package.json: the sources of today under another number. */
+const asVersion = (version: string): string[] => {
+  const hook = `export const load = (url, context, next) => url.split('?')[0].endsWith('/apps/worker/package.json')
+    ? { format: 'json', source: '{"version":${JSON.stringify(version)}}', shortCircuit: true } : next(url, context);`;
+  const begin = `import { register } from 'node:module'; register('data:text/javascript,${encodeURIComponent(hook).replaceAll("'", '%27')}');`;
+  return ['--import', `data:text/javascript,${encodeURIComponent(begin)}`];
+};
+
 /** Starts a worker process from source. `env` is the whole of its configuration (PATH is added). */
-export function startWorker(env: Readonly<Record<string, string>>): TestWorker {
+export function startWorker(env: Readonly<Record<string, string>>, version?: string): TestWorker {
   const child: ChildProcess = fork(main, [], {
-    execArgv: ['--import', 'tsx'],
+    execArgv: ['--import', 'tsx', ...(version === undefined ? [] : asVersion(version))],
     env: { PATH: process.env['PATH'], TMPDIR: process.env['TMPDIR'], ...env },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
@@ -72,8 +80,8 @@ export interface Rig {
   redis: TestRedis;
   /** Starts a worker of host `h1` on this rig's services, and waits until it serves. */
   worker(env?: Readonly<Record<string, string>>): Promise<TestWorker>;
-  /** As `worker`, without waiting. */
-  launch(env?: Readonly<Record<string, string>>): TestWorker;
+  /** As `worker`, without waiting. `version`: what it says of itself. */
+  launch(env?: Readonly<Record<string, string>>, version?: string): TestWorker;
   close(): Promise<void>;
 }
 
@@ -127,14 +135,9 @@ export async function openRig(
     : { DATABASE_URL: database.url, REDIS_URL: redis.url };
   const workers: TestWorker[] = [];
   let closed = false;
-  const launch: Rig['launch'] = (env = {}) => {
-    const worker = startWorker({
-      ...urls,
-      OFFSHOOT_HOST_ID: 'h1',
-      OFFSHOOT_HOST_NAME: 'Host 1',
-      ...hostEnv,
-      ...env,
-    });
+  const launch: Rig['launch'] = (env = {}, version) => {
+    const host = { OFFSHOOT_HOST_ID: 'h1', OFFSHOOT_HOST_NAME: 'Host 1' };
+    const worker = startWorker({ ...urls, ...host, ...hostEnv, ...env }, version);
     workers.push(worker);
     return worker;
   };

@@ -20,6 +20,7 @@ it.each([
   [{ OFFSHOOT_HOST_KIND: 'xen' }, 'OFFSHOOT_HOST_KIND is libvirt or simulated.'],
   [{ OFFSHOOT_HOST_ID: 'A:b' }, 'OFFSHOOT_HOST_ID: A host id is lower-case letters, digits and dashes.'],
   [{ OFFSHOOT_CHAIN_BUDGET: '2' }, 'OFFSHOOT_CHAIN_BUDGET is 3 to 100 files.'],
+  [{ OFFSHOOT_IMPORT_FOLDERS: '/srv:images' }, 'OFFSHOOT_IMPORT_FOLDERS is absolute paths with colons'],
   [{ OFFSHOOT_SIMULATED: '{' }, 'OFFSHOOT_SIMULATED is not JSON'],
   [{ OFFSHOOT_SSH: 'root@kvm-2' }, 'Pin the host’s key'],
 ])('says what is wrong with %j', (part, sentence) => {
