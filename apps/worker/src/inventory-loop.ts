@@ -14,6 +14,8 @@ const PATIENCE_MS = 15_000;
 const SETTLE_MS = 150;
 /** While changes keep coming (thirty clones at once) the host is read this often at most, milliseconds. */
 const LEAST_GAP_MS = 1500;
+/** Where writing it down takes long, because hundreds of hosts do, the next look is this many times as long away. */
+const WRITE_PATIENCE = 10;
 
 /** Pause before watching again, milliseconds. */
 const WATCH_AGAIN_MS = 1000;
@@ -34,6 +36,7 @@ export function keepInventory(
   log: Logger,
 ): InventoryLoop {
   let lastLook = -Infinity;
+  let gap = LEAST_GAP_MS;
   const look = async (): Promise<void> => {
     if (!onDuty()) return;
     lastLook = performance.now();
@@ -41,7 +44,9 @@ export function keepInventory(
     try {
       const patience = AbortSignal.timeout(PATIENCE_MS);
       const guests = await host.driver.list(patience);
+      const listed = performance.now();
       await syncGuests(db, host.id, guests, { since });
+      gap = Math.min(INTERVAL_MS, Math.max(LEAST_GAP_MS, (performance.now() - listed) * WRITE_PATIENCE));
       await reportHost(db, host.id, { facts: await host.driver.hostFacts(patience), problem: null });
     } catch (thrown) {
       const error = toOffshootError(thrown);
@@ -59,7 +64,7 @@ export function keepInventory(
         soon = undefined;
         void loop.now();
       },
-      Math.max(SETTLE_MS, lastLook + LEAST_GAP_MS - performance.now()),
+      Math.max(SETTLE_MS, lastLook + gap - performance.now()),
     );
   };
   signal.addEventListener('abort', () => clearTimeout(soon), { once: true });

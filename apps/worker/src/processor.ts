@@ -5,7 +5,7 @@ import { OffshootError, toOffshootError } from '@offshoot/clone-core/errors';
 import { execute, type Outcome } from '@offshoot/clone-core/execute';
 import type { Plan } from '@offshoot/clone-core/driver';
 import type { Db } from '@offshoot/db/client';
-import { macsElsewhere } from '@offshoot/db/inventory';
+import { macsTakenElsewhere } from '@offshoot/db/inventory';
 import { journalFor } from '@offshoot/db/journal';
 import {
   claim,
@@ -18,7 +18,7 @@ import {
 } from '@offshoot/db/operations';
 import type { JobRef } from '@offshoot/db/types';
 import type { Logger } from 'pino';
-import { idsBeside, randomIds } from './ids.ts';
+import { planBeside } from './ids.ts';
 import type { Running } from './running.ts';
 import { during, Tenure } from './tenure.ts';
 
@@ -105,8 +105,11 @@ async function planAfresh(
   try {
     if (signal.aborted) throw toOffshootError(signal.reason);
     const request = await resolveRequest(db, held);
-    const ids = request.kind === 'clone' ? idsBeside(await macsElsewhere(db, held.hostId)) : randomIds;
-    plan = driver.plan(request, await driver.inspect(request, signal), ids);
+    const facts = await driver.inspect(request, signal);
+    plan = await planBeside(
+      (ids) => driver.plan(request, facts, ids),
+      (macs) => macsTakenElsewhere(db, held.hostId, macs),
+    );
     if (signal.aborted) throw toOffshootError(signal.reason);
   } catch (thrown) {
     const error = toOffshootError(signal.aborted ? signal.reason : thrown);

@@ -12,7 +12,8 @@ import { childLike, memoryCourse } from '../simulated-fleet/memory.ts';
 import { pagesAbout, visitor, watchEvents, type PageLoad } from '../simulated-fleet/pages.ts';
 import { startFleetProcess, type FleetProcess } from '../simulated-fleet/workers.ts';
 
-const HOSTS = 500;
+/** Fewer, for a quick look: OFFSHOOT_BENCH_FLEET_HOSTS. */
+const HOSTS = Number(process.env['OFFSHOOT_BENCH_FLEET_HOSTS'] ?? 500);
 const GUESTS_EACH = 20;
 /** Operations that are queued on each host. */
 const QUEUED_EACH = 4;
@@ -78,7 +79,7 @@ async function measure(lab: Lab, portal: Portal, fleet: FleetProcess, data: stri
   const stop = new AbortController();
   const tabs = Array.from({ length: TABS }, () => watchEvents(portal.url, portal.cookie, stop.signal));
   const visit = visitor(portal.url, portal.cookie);
-  const pages = pagesAbout('fleet-250');
+  const pages = pagesAbout(hostIds[Math.floor(HOSTS / 2)] ?? '');
   for (const page of pages) await visit(page);
   const waiting = await visits(pages, visit, VISITS);
   lab.say(words('pages while all is queued', waiting));

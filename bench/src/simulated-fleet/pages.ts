@@ -97,7 +97,7 @@ export async function watchEvents(url: string, cookie: string, signal: AbortSign
   let bytes = 0;
   while (!signal.aborted) {
     try {
-      const answer = await fetch(`${url}/api/trpc/operation.onEvent?input=${input}`, {
+      const answer = await fetch(`${url}/api/trpc/operation.onEvents?input=${input}`, {
         headers: { cookie, accept: 'text/event-stream' },
         signal,
       });

@@ -29,12 +29,6 @@ export async function mayArrive(db: Db, operationId: string, from: string, to: s
   return rowCount === 1;
 }
 
-/** UUIDs of guests that are on their way to the host: what is seen of them there is no guest of its own (yet). */
-export async function arrivingAt(tx: Tx, hostId: string): Promise<Set<string>> {
-  const { rows } = await tx.query<{ uuid: string }>('SELECT offshoot_arriving_at($1) AS uuid', [hostId]);
-  return new Set(rows.map(({ uuid }) => uuid));
-}
-
 /** The guest's row goes to its new host, as the plan of the operation that just finished says. Resolves with what to tell. */
 export async function settleMove(
   tx: Tx,

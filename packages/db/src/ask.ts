@@ -30,8 +30,8 @@ export interface NewOperation {
   reserves?: Reserve;
 }
 
-/** JSON with sorted keys, so that equal requests have equal digests. */
-function canonical(value: unknown): string {
+/** JSON with sorted keys, so that equal values have equal texts: PostgreSQL keeps keys in an order of its own. */
+export function canonical(value: unknown): string {
   return JSON.stringify(value, (_key, inner: unknown) =>
     typeof inner === 'object' && inner !== null && !Array.isArray(inner)
       ? Object.fromEntries(Object.entries(inner).toSorted(([a], [b]) => (a < b ? -1 : 1)))

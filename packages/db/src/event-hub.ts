@@ -1,4 +1,5 @@
 /** Fans the event log out within one process: one LISTEN connection, one fetch per wake-up. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { StreamEvent } from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import type { Db } from './client.ts';
@@ -6,9 +7,14 @@ import { latestEventId, readLog, type EventFilter, type LoggedEvent } from './ev
 import { listen } from './listen.ts';
 import { isDatabaseAway } from './transaction.ts';
 
+/** Live events, one by one or as many as there are. Iterate only one of the two. */
+export interface EventSubscription extends AsyncIterable<StreamEvent> {
+  batches(): AsyncIterable<StreamEvent[]>;
+}
+
 export interface EventHub {
   /** Live events that match, in order, none missing while subscribed, from the moment of the call until the abort. */
-  subscribe(filter: EventFilter, signal: AbortSignal): AsyncIterable<StreamEvent>;
+  subscribe(filter: EventFilter, signal: AbortSignal): EventSubscription;
   close(): Promise<void>;
 }
 
@@ -16,11 +22,13 @@ export interface EventHub {
 const PAGE = 1000;
 /** A subscriber that lags this many events behind is cut off; its client reconnects with its cursor. */
 const LONGEST_QUEUE = 20_000;
+/** While events keep coming they are read together, this often at most, milliseconds. */
+const LEAST_GAP_MS = 20;
 /** Looks for events this often even unwoken, milliseconds: a bound on what a lost wake-up could cost. */
 const PATROL_MS = 5000;
 
-class Subscription implements AsyncIterable<StreamEvent> {
-  private readonly queue: StreamEvent[] = [];
+class Subscription implements EventSubscription {
+  private queue: StreamEvent[] = [];
   private wake: (() => void) | undefined;
   private failure: OffshootError | undefined;
   private ended = false;
@@ -53,13 +61,14 @@ class Subscription implements AsyncIterable<StreamEvent> {
     this.wake?.();
   }
 
-  async *[Symbol.asyncIterator](): AsyncIterator<StreamEvent> {
+  async *batches(): AsyncGenerator<StreamEvent[]> {
     for (;;) {
       if (this.ended) return;
       if (this.failure) throw this.failure;
-      const event = this.queue.shift();
-      if (event) {
-        yield event;
+      if (this.queue.length > 0) {
+        const batch = this.queue;
+        this.queue = [];
+        yield batch;
         continue;
       }
       await new Promise<void>((resolve) => {
@@ -67,6 +76,14 @@ class Subscription implements AsyncIterable<StreamEvent> {
       });
       this.wake = undefined;
     }
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<StreamEvent> {
+    for await (const batch of this.batches())
+      for (const event of batch) {
+        if (this.ended) return;
+        yield event;
+      }
   }
 }
 
@@ -77,10 +94,14 @@ export async function createHub(db: Db): Promise<EventHub> {
   let last = await latestEventId(db);
   let fetching: Promise<void> | undefined;
   let again = false;
+  let lastRead = -Infinity;
 
   const drain = async (): Promise<void> => {
     do {
       again = false;
+      const rest = lastRead + LEAST_GAP_MS - performance.now();
+      if (rest > 0) await sleep(rest);
+      lastRead = performance.now();
       const events = await readLog(db, last, {}, PAGE);
       for (const logged of events) {
         last = logged.event.id;

@@ -3,7 +3,7 @@ import type { HostEventData, OperationEventData, StreamEvent } from '@offshoot/c
 import pg from 'pg';
 import type { Db } from './client.ts';
 import { storable } from './storable.ts';
-import { lastly, type Tx } from './transaction.ts';
+import { lastly, onDisk, type Tx } from './transaction.ts';
 
 export interface EventFilter {
   operationId?: string;
@@ -35,7 +35,7 @@ interface EventRecord {
 
 /**
  * Appends events, in order, when the transaction ends: the log's lock, which every writer of the fleet waits for, is taken in
- * the same breath as the commit. What the transaction does after this call comes before them.
+ * the same breath as the commit, and not held while that is written to the disk. What the transaction does after this call comes before them.
  */
 export async function appendEvents(tx: Tx, events: readonly NewEvent[]): Promise<void> {
   if (events.length === 0) return;
@@ -75,6 +75,8 @@ export async function readLog(
       ORDER BY e."id" LIMIT $2`,
     values: [cursor, limit, filter.operationId ?? null, filter.batchId ?? null],
   });
+  // Whoever was told of an id goes on from there: it must not be handed out again after a crash.
+  if (rows.length > 0) await onDisk(db);
   return rows.map((row) => ({
     batchId: row.batchId,
     event: {
@@ -93,5 +95,6 @@ export async function latestEventId(db: Pick<Db, 'pool'>): Promise<string> {
   const { rows } = await db.pool.query<{ id: string }>(
     'SELECT COALESCE(max("id"), 0)::text AS id FROM "event"',
   );
+  await onDisk(db);
   return rows[0]?.id ?? '0';
 }

@@ -8,11 +8,19 @@ import { createHub, type EventHub } from './event-hub.ts';
 import { eventsAfter, type EventFilter } from './event-log.ts';
 
 export type { EventHub } from './event-hub.ts';
+export { onDisk } from './transaction.ts';
 export { appendEvents, eventsAfter, latestEventId, type EventFilter, type NewEvent } from './event-log.ts';
 
 /** Opens the process's one LISTEN connection. Rejects when PostgreSQL can't be reached now; later it reconnects. */
 export async function openEventHub(db: Db): Promise<EventHub> {
   return createHub(db);
+}
+
+export interface StreamOptions {
+  /** Id of the last event seen; left out: only events from now on. */
+  cursor?: string;
+  filter: EventFilter;
+  signal: AbortSignal;
 }
 
 /**
@@ -22,9 +30,21 @@ export async function openEventHub(db: Db): Promise<EventHub> {
 export async function* streamFrom(
   db: Db,
   hub: EventHub,
-  options: { cursor?: string; filter: EventFilter; signal: AbortSignal },
+  options: StreamOptions,
 ): AsyncGenerator<StreamEvent> {
-  const { filter, signal, cursor } = options;
+  for await (const batch of batchesFrom(db, hub, options))
+    for (const event of batch) {
+      if (options.signal.aborted) return;
+      yield event;
+    }
+}
+
+/** As `streamFrom`, as many at a time as there are; never an empty list. */
+export async function* batchesFrom(
+  db: Db,
+  hub: EventHub,
+  { cursor, filter, signal }: StreamOptions,
+): AsyncGenerator<StreamEvent[]> {
   const live = hub.subscribe(filter, signal);
   let last = 0n;
   if (cursor !== undefined) {
@@ -32,17 +52,15 @@ export async function* streamFrom(
     const page = 500;
     for (;;) {
       const events = await eventsAfter(db, last.toString(), filter, page);
-      for (const event of events) {
-        if (signal.aborted) return;
-        last = BigInt(event.id);
-        yield event;
-      }
+      if (signal.aborted) return;
+      last = BigInt(events.at(-1)?.id ?? last);
+      if (events.length > 0) yield events;
       if (events.length < page) break;
     }
   }
-  for await (const event of live) {
-    if (BigInt(event.id) <= last) continue;
-    last = BigInt(event.id);
-    yield event;
+  for await (const batch of live.batches()) {
+    const news = batch.filter(({ id }) => BigInt(id) > last);
+    last = BigInt(news.at(-1)?.id ?? last);
+    if (news.length > 0) yield news;
   }
 }

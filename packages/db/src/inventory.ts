@@ -1,103 +1,25 @@
 /** Hosts and the guests seen on them, as their workers report. */
-import type { GuestSnapshot, GuestState, HostFacts, HypervisorKind } from '@offshoot/clone-core/contract';
+import type { GuestSnapshot, GuestState } from '@offshoot/clone-core/contract';
 import type { ObservedGuest } from '@offshoot/clone-core/driver';
-import { arrivingAt } from './arriving.ts';
 import { inventoryEvent } from './ask.ts';
 import type { Db } from './client.ts';
 import { appendEvents } from './events.ts';
+import { REPORTED_AGAIN } from './host-report.ts';
 import { noteDefinitions } from './recorded.ts';
 import { newId, persistently, transaction, type Tx } from './transaction.ts';
 
 export { holdHost, type HostLockCallbacks } from './host-lock.ts';
 export { isDue, thinSamples } from './chores.ts';
+export {
+  HOST_SILENT_SECONDS,
+  macsTakenElsewhere,
+  portalProtocol,
+  registerHost,
+  reportHost,
+  type HostRegistration,
+  type HostReport,
+} from './host-report.ts';
 export { acceptDefinition, adoptGuest, type RecordedDefinition } from './recorded.ts';
-
-export interface HostRegistration {
-  id: string;
-  name: string;
-  kind: HypervisorKind;
-  simulated: boolean;
-  workerVersion: string;
-}
-
-/** Adds the host, or brings its row up to date with the worker that serves it now. A joined host keeps the name it was given. */
-export function registerHost(db: Db, host: HostRegistration): Promise<void> {
-  return persistently(() =>
-    transaction(db, async (tx) => {
-      await tx.query(
-        `INSERT INTO "host" ("id", "name", "kind", "simulated", "workerVersion", "heartbeatAt") VALUES ($1, $2, $3, $4, $5, clock_timestamp())
-       ON CONFLICT ("id") DO UPDATE SET "name" = CASE WHEN offshoot_is_worker() THEN "host"."name" ELSE EXCLUDED."name" END, "kind" = EXCLUDED."kind", "simulated" = EXCLUDED."simulated",
-         "workerVersion" = EXCLUDED."workerVersion", "heartbeatAt" = EXCLUDED."heartbeatAt"`,
-        [host.id, host.name, host.kind, host.simulated, host.workerVersion],
-      );
-      await appendEvents(tx, [{ hostId: host.id, data: { type: 'host' } }]);
-    }),
-  );
-}
-
-/** What workers may rely on in this database: a number that a migration raises when that changes. */
-export async function portalProtocol(db: Db): Promise<number> {
-  return persistently(async () => {
-    const { rows } = await db.pool.query<{ protocol: number }>('SELECT offshoot_protocol() AS protocol');
-    return rows[0]?.protocol ?? 0;
-  });
-}
-
-/** MACs of the guests of all other hosts, as far as they are known. */
-export function macsElsewhere(db: Db, hostId: string): Promise<string[]> {
-  return persistently(async () => {
-    const { rows } = await db.pool.query<{ mac: string }>('SELECT offshoot_macs_elsewhere($1) AS mac', [
-      hostId,
-    ]);
-    return rows.map(({ mac }) => mac);
-  });
-}
-
-/** What of the facts is worth waking the browsers for: not the load, and free space only by the GiB. */
-function gist(facts: HostFacts | null): string {
-  if (!facts) return '';
-  const gib = (bytes: number): number => Math.round(bytes / 2 ** 30);
-  const { load1: _load, memoryFreeBytes, store, ...rest } = facts;
-  return JSON.stringify({
-    ...rest,
-    free: gib(memoryFreeBytes),
-    store: { ...store, totalBytes: 0, freeBytes: gib(store.freeBytes) },
-  });
-}
-
-/** A host counts as silent after this long without a report, seconds. */
-export const HOST_SILENT_SECONDS = 15;
-
-/** The host's heartbeat. `problem`: why it can't be used, null when all is well; left out: unchanged. */
-export async function reportHost(
-  db: Db,
-  hostId: string,
-  report: { facts?: HostFacts; problem?: string | null },
-): Promise<void> {
-  await transaction(db, async (tx) => {
-    const { rows } = await tx.query<{ facts: HostFacts | null; problem: string | null; silent: boolean }>(
-      `SELECT "facts", "problem", "heartbeatAt" IS NULL OR "heartbeatAt" < clock_timestamp() - make_interval(secs => $2) AS silent
-       FROM "host" WHERE "id" = $1 FOR NO KEY UPDATE`,
-      [hostId, HOST_SILENT_SECONDS],
-    );
-    const before = rows[0];
-    if (!before) return;
-    await tx.query(
-      `UPDATE "host" SET "heartbeatAt" = clock_timestamp(), "facts" = COALESCE($2, "facts"), "problem" = CASE WHEN $3 THEN $4 ELSE "problem" END WHERE "id" = $1`,
-      [
-        hostId,
-        report.facts ? JSON.stringify(report.facts) : null,
-        report.problem !== undefined,
-        report.problem ?? null,
-      ],
-    );
-    const news =
-      before.silent ||
-      (report.problem !== undefined && report.problem !== before.problem) ||
-      (report.facts !== undefined && gist(report.facts) !== gist(before.facts));
-    if (news) await appendEvents(tx, [{ hostId, data: { type: 'host' } }]);
-  });
-}
 
 interface KnownGuest {
   id: string;
@@ -105,8 +27,8 @@ interface KnownGuest {
   uuid: string | null;
   state: GuestState;
   vcpus: number | null;
-  memoryBytes: string | null;
-  usedBytes: string | null;
+  memoryBytes: number | null;
+  usedBytes: number | null;
   macs: string[] | null;
   address: string | null;
   disks: unknown;
@@ -125,73 +47,112 @@ const SPACE_NEWS_BYTES = 16 * 2 ** 20;
  * @param options.since when the list was begun, by this machine's clock: guests that an operation ended for since then
  *   are left for the next round, because the list may tell of the time before.
  */
-export function syncGuests(
+export async function syncGuests(
   db: Db,
   hostId: string,
   guests: readonly ObservedGuest[],
   options: { since?: Date } = {},
 ): Promise<void> {
-  return persistently(() =>
-    transaction(db, async (tx) => {
-      await tx.query('SELECT pg_advisory_xact_lock(7067463, hashtext($1))', [hostId]);
-      const recent = await recentlyTouched(tx, hostId, options.since);
-      const arriving = await arrivingAt(tx, hostId);
-      const { rows: known } = await tx.query<KnownGuest>(
-        `SELECT "id", "name", "uuid", "state", "vcpus", "memoryBytes", "usedBytes", "macs", "address", "disks", "snapshots",
-           "managed" AND ("recorded" IS NULL OR NOT "recorded" ? 'disks') AS unnoted FROM "guest" WHERE "hostId" = $1 ORDER BY "id"`,
-        [hostId],
-      );
-      const left = known.filter(
-        (row) => row.state !== 'creating' && row.state !== 'deleting' && !recent.has(row.name),
-      );
-      const seen = guests.filter((guest) => !recent.has(guest.name) && !arriving.has(guest.uuid));
-      const ours = await snapshotsTakenHere(tx, known, seen);
-      const { changes, added, missing, news } = compare(known, left, seen, ours);
-      const changedIds = await update(tx, changes);
-      const addedIds = await add(tx, hostId, added);
-      if (missing.length > 0) {
-        await tx.query(
-          `UPDATE "guest" SET "state" = 'missing', "address" = NULL WHERE "id" = ANY($1::uuid[]) AND "state" NOT IN ('creating', 'deleting')`,
-          [missing],
+  await persistently(async () => {
+    // Mostly nothing has changed, and one statement is all it takes.
+    if (await isAsListed(db.pool, hostId, guests, options.since)) return;
+    await transaction(
+      db,
+      async (tx) => {
+        await tx.query('SELECT pg_advisory_xact_lock(7067463, hashtext($1))', [hostId]);
+        const { changes, added, missing, news, unnoted } = await difference(
+          tx,
+          hostId,
+          guests,
+          options.since,
         );
-        await tx.query(
-          `DELETE FROM "guest" g WHERE g."id" = ANY($1::uuid[]) AND g."state" = 'missing' AND NOT g."managed"
-             AND NOT EXISTS (SELECT 1 FROM "operation" o WHERE o."guestId" = g."id")
-             AND NOT EXISTS (SELECT 1 FROM "guest" c WHERE c."sourceGuestId" = g."id")`,
-          [missing],
-        );
-      }
-      const unnoted = new Set(known.flatMap((row) => (row.unnoted && row.uuid !== null ? [row.uuid] : [])));
-      await noteDefinitions(
-        tx,
-        hostId,
-        seen.flatMap(({ uuid }) => (unnoted.has(uuid) ? [uuid] : [])),
-      );
-      const told = [...changedIds.filter((id) => news.has(id)), ...addedIds, ...missing];
-      if (told.length > 0) await appendEvents(tx, [inventoryEvent(hostId, told)]);
-    }),
-  );
+        const changedIds = await update(tx, changes);
+        const addedIds = await add(tx, hostId, added);
+        await lose(tx, missing);
+        await noteDefinitions(tx, hostId, unnoted);
+        const told = [...changedIds.filter((id) => news.has(id)), ...addedIds, ...missing];
+        if (told.length > 0) await appendEvents(tx, [inventoryEvent(hostId, told)]);
+      },
+      REPORTED_AGAIN,
+    );
+  });
 }
 
-async function recentlyTouched(tx: Tx, hostId: string, since: Date | undefined): Promise<Set<string>> {
-  if (!since) return new Set();
-  const { rows } = await tx.query<{ title: string }>(
-    'SELECT "title" FROM "operation" WHERE "hostId" = $1 AND "finishedAt" >= $2',
-    [hostId, since],
+type Queryable = Pick<Tx, 'query'>;
+
+async function isAsListed(...asked: Parameters<typeof difference>): Promise<boolean> {
+  const { changes, added, missing, unnoted } = await difference(...asked);
+  return changes.length + added.length + missing.length + unnoted.length === 0;
+}
+
+/** What of the inventory is not as the host lists it. */
+async function difference(
+  on: Queryable,
+  hostId: string,
+  guests: readonly ObservedGuest[],
+  since: Date | undefined,
+) {
+  const { known, recent, arriving } = await whatIsKnown(on, hostId, since);
+  const left = known.filter(
+    (row) => row.state !== 'creating' && row.state !== 'deleting' && !recent.has(row.name),
   );
-  return new Set(rows.map((row) => row.title));
+  const seen = guests.filter((guest) => !recent.has(guest.name) && !arriving.has(guest.uuid));
+  const ours = await snapshotsTakenHere(on, known, seen);
+  const unnoted = new Set(known.flatMap((row) => (row.unnoted && row.uuid !== null ? [row.uuid] : [])));
+  return {
+    ...compare(known, left, seen, ours),
+    /** UUIDs of guests whose definitions were not noted yet. */
+    unnoted: seen.flatMap(({ uuid }) => (unnoted.has(uuid) ? [uuid] : [])),
+  };
+}
+
+/** The host's guests; the names of those that an operation ended for since then; the UUIDs of those on their way here. */
+async function whatIsKnown(on: Queryable, hostId: string, since: Date | undefined) {
+  const { rows } = await on.query<{
+    known: KnownGuest[] | null;
+    recent: string[];
+    arriving: string[];
+  }>(
+    `SELECT ARRAY(SELECT "title" FROM "operation" WHERE "hostId" = $1 AND "finishedAt" >= $2) AS recent,
+       ARRAY(SELECT offshoot_arriving_at($1)::text) AS arriving,
+       (SELECT json_agg(k ORDER BY k."id") FROM (SELECT "id", "name", "uuid", "state", "vcpus", "memoryBytes", "usedBytes", "macs", "address", "disks", "snapshots",
+          "managed" AND ("recorded" IS NULL OR NOT "recorded" ? 'disks') AND "state" NOT IN ('creating', 'deleting', 'missing') AS unnoted
+        FROM "guest" WHERE "hostId" = $1) k) AS known`,
+    [hostId, since ?? null],
+  );
+  const row = rows[0];
+  return {
+    known: row?.known ?? [],
+    recent: new Set(row?.recent),
+    arriving: new Set(row?.arriving),
+  };
+}
+
+/** Guests that are not on their host any more. */
+async function lose(tx: Tx, missing: readonly string[]): Promise<void> {
+  if (missing.length === 0) return;
+  await tx.query(
+    `UPDATE "guest" SET "state" = 'missing', "address" = NULL WHERE "id" = ANY($1::uuid[]) AND "state" NOT IN ('creating', 'deleting')`,
+    [missing],
+  );
+  await tx.query(
+    `DELETE FROM "guest" g WHERE g."id" = ANY($1::uuid[]) AND g."state" = 'missing' AND NOT g."managed"
+       AND NOT EXISTS (SELECT 1 FROM "operation" o WHERE o."guestId" = g."id")
+       AND NOT EXISTS (SELECT 1 FROM "guest" c WHERE c."sourceGuestId" = g."id")`,
+    [missing],
+  );
 }
 
 /** Names of the snapshots that operations took, as "guest's id, name"; only of guests that have any. */
 async function snapshotsTakenHere(
-  tx: Tx,
+  on: Queryable,
   known: readonly KnownGuest[],
   seen: readonly ObservedGuest[],
 ): Promise<ReadonlySet<string>> {
   const having = new Set(seen.filter((guest) => (guest.snapshots?.length ?? 0) > 0).map(({ uuid }) => uuid));
   const ids = known.filter((row) => row.uuid !== null && having.has(row.uuid)).map((row) => row.id);
   if (ids.length === 0) return new Set();
-  const { rows } = await tx.query<{ guestId: string; name: string }>(
+  const { rows } = await on.query<{ guestId: string; name: string }>(
     `SELECT "guestId", "request" ->> 'name' AS name FROM "operation"
      WHERE "guestId" = ANY($1::uuid[]) AND "kind" = 'snapshot' AND "state" IN ('finished', 'running')`,
     [ids],
@@ -251,13 +212,13 @@ function differs(row: KnownGuest, guest: ObservedGuest): 'none' | 'quiet' | 'new
     row.name !== guest.name ||
     row.state !== guest.state ||
     row.vcpus !== guest.vcpus ||
-    Number(row.memoryBytes) !== guest.memoryBytes ||
+    row.memoryBytes !== guest.memoryBytes ||
     (row.address ?? undefined) !== guest.address ||
     JSON.stringify(row.macs ?? []) !== JSON.stringify(guest.macs) ||
     filesOf(row.disks) !== filesOf(guest.disks) ||
-    Math.abs(Number(row.usedBytes ?? 0) - used) >= SPACE_NEWS_BYTES;
+    Math.abs((row.usedBytes ?? 0) - used) >= SPACE_NEWS_BYTES;
   if (news) return 'news';
-  return Number(row.usedBytes ?? 0) === used ? 'none' : 'quiet';
+  return (row.usedBytes ?? 0) === used ? 'none' : 'quiet';
 }
 
 /** Which files are its disks. */
@@ -304,8 +265,12 @@ async function update(tx: Tx, changes: readonly Change[]): Promise<string[]> {
        "usedBytes" = r."usedBytes", "macs" = r."macs", "address" = r."address", "disks" = r."disks", "snapshots" = COALESCE(NULLIF(r."snapshots", 'null'), g."snapshots"), "seenAt" = clock_timestamp(),
        "name" = CASE WHEN EXISTS (SELECT 1 FROM "guest" o WHERE o."hostId" = g."hostId" AND o."name" = r."name") THEN g."name" ELSE r."name" END
      FROM jsonb_to_recordset($1::jsonb) AS ${RECORD}
-     WHERE g."id" = r."id" AND g."state" NOT IN ('creating', 'deleting') RETURNING g."id"`,
-    [JSON.stringify(changes.map((change) => record(change.id, change.guest, change.snapshots)))],
+     WHERE g."id" = ANY($2::uuid[]) AND g."id" = r."id" AND g."state" NOT IN ('creating', 'deleting') RETURNING g."id"`,
+    [
+      JSON.stringify(changes.map((change) => record(change.id, change.guest, change.snapshots))),
+      // How many the JSON holds the planner can't know: it would read the guests of all hosts.
+      changes.map(({ id }) => id),
+    ],
   );
   return rows.map((row) => row.id);
 }

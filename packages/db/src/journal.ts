@@ -2,13 +2,16 @@
 import type { StepProgress, StepStatus } from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import type { Journal } from '@offshoot/clone-core/execute';
+import pg from 'pg';
 import { lostClaim, type Claim } from './claims.ts';
 import type { Db } from './client.ts';
 import { storable } from './storable.ts';
-import { isDatabaseAway, persistently } from './transaction.ts';
+import { isDatabaseAway, persistently, statement } from './transaction.ts';
 
 /** Progress is written at most this often per operation, milliseconds. */
 const PROGRESS_INTERVAL_MS = 250;
+/** Where writing takes long, because hundreds do, it is written more rarely: this many times as long apart. */
+const PROGRESS_PATIENCE = 20;
 /** Log lines are gathered this long, milliseconds. */
 const LOG_DELAY_MS = 100;
 
@@ -34,11 +37,12 @@ export function journalFor(
     status: StepStatus,
     more: StepMore = {},
   ): Promise<void> => {
+    const progress = status.state === 'running' ? undefined : writer.takeProgress(index);
     await writer.settle();
-    await writer.write('SELECT offshoot_step($1, $2, $3, $4, $5, $6, $7, $8, $9) AS held', [
+    await writer.write('offshoot_step', [
       expected,
       index,
-      JSON.stringify(status),
+      JSON.stringify(progress === undefined ? status : { ...status, progress }),
       more.next ?? null,
       more.result === undefined ? null : storable(more.result),
       more.undone ?? null,
@@ -57,7 +61,7 @@ export function journalFor(
     stepFailed: (index, why) => step('running', index, { state: 'failed', endedAt: now(), note: why }),
     async undoStarted({ cancelled, error }) {
       await writer.settle();
-      await writer.write('SELECT offshoot_undo_started($1, $2, $3) AS held', [
+      await writer.write('offshoot_undo_started', [
         JSON.stringify({ cancelled, ...(error ? { error: error.toPublic() } : {}) }),
       ]);
     },
@@ -86,6 +90,10 @@ export function journalFor(
   };
 }
 
+/** Text of PostgreSQL holds no NUL. */
+const literal = (value: string | number | null): string =>
+  typeof value === 'string' ? pg.escapeLiteral(value.replaceAll('\0', '')) : String(value ?? 'NULL');
+
 interface StepMore {
   next?: number;
   result?: object;
@@ -99,6 +107,7 @@ class JournalWriter {
   private latest: { index: number; progress: StepProgress } | undefined;
   private progressTimer: NodeJS.Timeout | undefined;
   private lastProgressAt = 0;
+  private progressTookMs = 0;
   /** Writes of progress and log lines, one after the other. */
   private background: Promise<void> = Promise.resolve();
 
@@ -108,15 +117,15 @@ class JournalWriter {
     private readonly token: string,
   ) {}
 
-  async write(text: string, values: readonly unknown[]): Promise<void> {
-    // Prepared once per connection, under the function's name.
-    const name = text.slice('SELECT '.length, text.indexOf('('));
-    const query = { name, text, values: [this.operationId, this.token, ...values] };
+  private call(name: string, values: readonly (string | number | null)[]): string {
+    return `SELECT ${name}(${[this.operationId, this.token, ...values].map(literal).join(', ')}) AS held`;
+  }
+
+  async write(name: string, values: readonly (string | number | null)[]): Promise<void> {
+    const text = this.call(name, values);
     let held: boolean | undefined;
     try {
-      held = await persistently(
-        async () => (await this.db.pool.query<{ held: boolean }>(query)).rows[0]?.held,
-      );
+      held = await persistently(async () => (await statement<{ held: boolean }>(this.db, text))[0]?.held);
     } catch (error) {
       if (!(error instanceof OffshootError)) throw error;
       throw new OffshootError('lost-claim', {
@@ -131,7 +140,8 @@ class JournalWriter {
   progress(index: number, progress: StepProgress): void {
     this.latest = { index, progress };
     if (this.progressTimer) return;
-    const wait = Math.max(0, this.lastProgressAt + PROGRESS_INTERVAL_MS - Date.now());
+    const pause = Math.max(PROGRESS_INTERVAL_MS, this.progressTookMs * PROGRESS_PATIENCE);
+    const wait = Math.max(0, this.lastProgressAt + pause - Date.now());
     this.progressTimer = setTimeout(() => this.flushProgress(), wait);
   }
 
@@ -142,12 +152,18 @@ class JournalWriter {
     if (!latest) return;
     this.lastProgressAt = Date.now();
     this.enqueue(async () => {
-      await this.db.pool.query({
-        name: 'offshoot_progress',
-        text: 'SELECT offshoot_progress($1, $2, $3, $4)',
-        values: [this.operationId, this.token, latest.index, JSON.stringify(latest.progress)],
-      });
+      const values = [latest.index, JSON.stringify(latest.progress)];
+      await statement(this.db, this.call('offshoot_progress', values), { losable: true });
+      this.progressTookMs = Date.now() - this.lastProgressAt;
     });
+  }
+
+  /** What was not written yet of that step's: it goes with the step's own record. */
+  takeProgress(index: number): StepProgress | undefined {
+    if (this.latest?.index !== index) return undefined;
+    const { progress } = this.latest;
+    this.latest = undefined;
+    return progress;
   }
 
   log(index: number, line: string): void {
@@ -161,7 +177,7 @@ class JournalWriter {
     const lines = this.lines;
     this.lines = [];
     if (lines.length === 0) return;
-    this.enqueue(() => this.write('SELECT offshoot_log($1, $2, $3) AS held', [JSON.stringify(lines)]));
+    this.enqueue(() => this.write('offshoot_log', [JSON.stringify(lines)]));
   }
 
   private enqueue(work: () => Promise<void>): void {

@@ -11,8 +11,8 @@ export type Tx = pg.PoolClient;
 const endings = new WeakMap<Tx, string[]>();
 
 /**
- * Has a statement without parameters sent together with the COMMIT: what it locks is held for no round trip of this process.
- * Resolves at once; it fails as the commit fails.
+ * Has a statement without parameters sent together with the COMMIT: what it locks is held for no round trip of this process,
+ * and for no write to the disk (see `transaction`). Resolves at once; it fails as the commit fails.
  */
 export async function lastly(tx: Tx, statement: string): Promise<void> {
   const ending = endings.get(tx);
@@ -21,17 +21,74 @@ export async function lastly(tx: Tx, statement: string): Promise<void> {
   else await tx.query(statement);
 }
 
-/** Runs `work` in one transaction; rolls back when it throws. A connection that broke is thrown away. */
-export async function transaction<T>(db: Db, work: (tx: Tx) => Promise<T>): Promise<T> {
+/** The commit becomes visible, and lets its locks go, before it has reached the disk. */
+const HASTILY = 'SET LOCAL synchronous_commit = off';
+
+/**
+ * Returns when all that was committed before is on the disk. All who wait share one write: the message is a commit like
+ * any other, and needs none when somebody else's did it.
+ */
+const ON_DISK = `SELECT CASE WHEN pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn() THEN pg_logical_emit_message(true, 'offshoot', '') END`;
+
+/** Resolves when whatever anyone could have read before this call would outlive a crash of PostgreSQL. */
+export async function onDisk(db: Pick<Db, 'pool'>): Promise<void> {
+  await db.pool.query(ON_DISK);
+}
+
+export interface TransactionOptions {
+  /** What it writes is written again soon anyway: it need not outlive a crash of PostgreSQL, and nobody waits for the disk. */
+  losable?: boolean;
+}
+
+/**
+ * Runs `work` in one transaction; rolls back when it throws. A connection that broke is thrown away. Resolves when all is on
+ * the disk. Events lock their log until the commit is visible: with them it is visible first, then waited for together with
+ * everyone else's, rather than one writer of the fleet after the other. Whoever reads events waits likewise (`onDisk`).
+ */
+export async function transaction<T>(
+  db: Db,
+  work: (tx: Tx) => Promise<T>,
+  { losable = false }: TransactionOptions = {},
+): Promise<T> {
+  return connected(db, async (tx) => {
+    const ending: string[] = [];
+    endings.set(tx, ending);
+    try {
+      await tx.query('BEGIN');
+      const value = await work(tx);
+      const hasty = losable || ending.length > 0;
+      await tx.query(
+        [...(hasty ? [HASTILY] : []), ...ending, 'COMMIT', ...(hasty && !losable ? [ON_DISK] : [])].join(
+          ';\n',
+        ),
+      );
+      return value;
+    } finally {
+      endings.delete(tx);
+    }
+  });
+}
+
+/** One statement without parameters as a transaction that appends events, in one round trip. Otherwise as `transaction`. */
+export async function statement<R extends object>(
+  db: Db,
+  text: string,
+  { losable = false }: TransactionOptions = {},
+): Promise<R[]> {
+  return connected(db, async (tx) => {
+    const all = ['BEGIN', HASTILY, text, 'COMMIT', ...(losable ? [] : [ON_DISK])].join(';\n');
+    // pg answers several statements with a list, which its types don't know.
+    const results = (await tx.query(all)) as unknown as pg.QueryResult<R>[];
+    return results[2]?.rows ?? [];
+  });
+}
+
+/** On one connection of the pool; whatever is open on it is rolled back when `work` throws. */
+async function connected<T>(db: Db, work: (tx: Tx) => Promise<T>): Promise<T> {
   const tx = await db.pool.connect();
   let broken: Error | undefined;
-  const ending: string[] = [];
   try {
-    await tx.query('BEGIN');
-    endings.set(tx, ending);
-    const value = await work(tx);
-    await tx.query([...ending, 'COMMIT'].join(';\n'));
-    return value;
+    return await work(tx);
   } catch (error) {
     try {
       await tx.query('ROLLBACK');
@@ -40,7 +97,6 @@ export async function transaction<T>(db: Db, work: (tx: Tx) => Promise<T>): Prom
     }
     throw error;
   } finally {
-    endings.delete(tx);
     tx.release(broken);
   }
 }

@@ -1,4 +1,5 @@
 import { OffshootError } from '@offshoot/clone-core/errors';
+import { onDisk } from '@offshoot/db/events';
 import { db } from './services.ts';
 import { operationInclude, operationView, type OperationView } from './views/operation.ts';
 
@@ -50,6 +51,8 @@ export async function operationLog(id: string): Promise<LogLine[]> {
     orderBy: { id: 'desc' },
     take: LOG_LINES,
   });
+  // The page knows its lines by their ids.
+  await onDisk(db());
   return rows.reverse().map((row) => {
     const data = row.data as { index?: number; line?: string };
     return { id: String(row.id), at: row.at.toISOString(), index: data.index ?? 0, line: data.line ?? '' };

@@ -1,5 +1,7 @@
 /** Every door of the portal, with and without a session, over the same code that serves HTTP. */
 import { randomUUID } from 'node:crypto';
+import type { StreamEvent } from '@offshoot/clone-core/contract';
+import { appendEvents, latestEventId, type NewEvent } from '@offshoot/db/events';
 import { registerHost } from '@offshoot/db/inventory';
 import '@offshoot/db/testing/global-setup';
 import { freshDatabase } from '@offshoot/db/testing/postgres';
@@ -243,4 +245,53 @@ describe('hand-made calls', () => {
     );
     expect(['source-missing', 'not-found']).toContain(error?.data.offshoot.code);
   });
+});
+
+it('a tab is told of several events at once, with the id of the last, and of the last progress of a step only', async () => {
+  const from = await latestEventId(db());
+  const operationId = randomUUID();
+  const progress = (doneBytes: number, index = 0) =>
+    ({ operationId, data: { type: 'progress', index, progress: { doneBytes } } }) as const;
+  const append = async (...events: NewEvent[]): Promise<void> => {
+    const connection = await db().pool.connect();
+    await appendEvents(connection, events);
+    connection.release();
+  };
+  await append(progress(1), progress(2, 1), { operationId, data: { type: 'log', index: 0, line: 'x' } });
+  await append(progress(3), { operationId, data: { type: 'state', state: 'running' } });
+  const last = await latestEventId(db());
+  const stop = new AbortController();
+  const input = encodeURIComponent(JSON.stringify({ lastEventId: from, logs: false }));
+  const answer = await serveTrpc(
+    request(`/api/trpc/operation.onEvents?input=${input}`, {
+      headers: { cookie, accept: 'text/event-stream' },
+      signal: stop.signal,
+    }),
+  );
+  const messages: { id: string; data: StreamEvent[] }[] = [];
+  const read = async (): Promise<void> => {
+    let text = '';
+    for await (const chunk of answer.body ?? []) {
+      text += Buffer.from(chunk as Uint8Array).toString();
+      const found = [...text.matchAll(/^data: (\[.*\])\nid: (\d+)\n/gm)];
+      messages.splice(
+        0,
+        Infinity,
+        ...found.map(([, data = '', id = '']) => ({ id, data: JSON.parse(data) })),
+      );
+      if (messages.at(-1)?.data.some(({ data }) => data.type === 'host')) return;
+    }
+  };
+  const reading = read();
+  await expect.poll(() => messages.at(-1)?.id).toBe(last);
+  expect(messages).toHaveLength(1);
+  expect(messages[0]?.data.map(({ data }) => data)).toEqual([
+    progress(2, 1).data,
+    progress(3).data,
+    { type: 'state', state: 'running' },
+  ]);
+  // And goes on live.
+  await append({ hostId: 'h1', data: { type: 'host' } });
+  await reading;
+  stop.abort();
 });

@@ -3,6 +3,7 @@
  * (inventory, lanes, previews, reconciler, heartbeats), from the same code; they share one pool to PostgreSQL, and none
  * holds its host's lock, which would take a connection each.
  */
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeDriver, type SimulatedConfig } from '@offshoot/clone-core/drivers';
 import { OffshootError } from '@offshoot/clone-core/errors';
@@ -46,6 +47,8 @@ export async function openSimulatedFleet(options: FleetOptions): Promise<Simulat
   const db = openDatabase(options.databaseUrl, { poolSize: options.poolSize });
   const queues = openQueues(options.redisUrl);
   const stop = new AbortController();
+  // Each host's clocks listen for it, as those of each worker do to a signal of its own.
+  setMaxListeners(0, stop.signal);
   const log = pino({ level: 'error' });
   const shared = { db, queues, redisUrl: options.redisUrl, signal: stop.signal, log };
   const pause = SPREAD_MS / options.hostIds.length;

@@ -46,11 +46,44 @@ it('log lines and progress that were told outlive it', async () => {
   const journal = journalFor(test.db, held);
   await journal.stepStarted(0);
   journal.log(0, 'a line');
-  journal.progress(0, { doneBytes: 1 });
   const told = async () =>
     (await eventsAfter(test.db, '0', { operationId })).map(({ id, data }) => [id, data.type]);
-  await expect.poll(async () => (await told()).length, { interval: 2 }).toBe(6);
+  const tells = (count: number) =>
+    expect.poll(async () => (await told()).length, { interval: 2 }).toBe(count);
+  await tells(5);
+  // Nobody but who reads it waits for it to be on the disk.
+  journal.progress(0, { doneBytes: 1 });
+  await tells(6);
   const before = await told();
   await crash();
   expect(await persistently(told)).toEqual(before);
+});
+
+it('what a worker or a person was answered outlives it', async () => {
+  const { versionId } = await someTemplate(test.db, 'answered', 'd2');
+  const request = cloneRequestSchema.parse({
+    source: { type: 'template', versionId },
+    mode: 'linked',
+    names: ['crash-2'],
+  });
+  const ask = () => requestClone(test.db, { userId: null, idempotencyKey: randomUUID(), request });
+  const { operationIds } = await ask();
+  const row = async () =>
+    persistently(async () => {
+      const { rows } = await test.db.pool.query<{ state: string; step: string | null }>(
+        `SELECT "state", "steps" -> 0 ->> 'state' AS step FROM "operation" WHERE "id" = $1`,
+        [operationIds[0]],
+      );
+      return rows[0];
+    });
+  await crash();
+  expect(await row()).toEqual({ state: 'queued', step: null });
+  const held = await persistently(() =>
+    claim(test.db, { operationId: operationIds[0] ?? '', workerId: 'w' }),
+  );
+  if (!held) throw new Error('not claimed');
+  await savePlan(test.db, held, somePlan('crash-2'));
+  await journalFor(test.db, held).stepStarted(0);
+  await crash();
+  expect(await row()).toEqual({ state: 'running', step: 'running' });
 });

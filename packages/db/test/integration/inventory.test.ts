@@ -95,6 +95,28 @@ it('a host’s heartbeat tells only when a problem comes or goes', async () => {
   expect(await news(from)).toEqual(['host', 'host']);
 });
 
+it('a host’s facts are told when they change, not each time they are reported', async () => {
+  const facts = (cpus: number, load1: number): HostFacts => ({
+    hypervisor: 'simulated hypervisor 1',
+    accelerator: { name: 'simulated', provenAt: new Date().toISOString(), detail: 'test' },
+    cpus,
+    load1,
+    memoryBytes: 2 ** 34,
+    memoryFreeBytes: 2 ** 33,
+    store: { path: '/s', filesystem: 'xfs', reflink: true, totalBytes: 2 ** 40, freeBytes: 2 ** 39 },
+    networks: [{ name: 'default', active: true }],
+  });
+  await reportHost(test.db, 'h1', { facts: facts(8, 1), problem: null });
+  const from = await latestEventId(test.db);
+  await reportHost(test.db, 'h1', { facts: facts(8, 2), problem: null });
+  expect(await news(from)).toEqual([]);
+  expect(await test.db.prisma.host.findUnique({ where: { id: 'h1' } })).toMatchObject({
+    facts: { load1: 2 },
+  });
+  await reportHost(test.db, 'h1', { facts: facts(16, 2), problem: null });
+  expect(await news(from)).toEqual(['host']);
+});
+
 it('one worker holds a host; the next one gets it when the first lets go', async () => {
   const [one, two] = [new AbortController(), new AbortController()];
   const said: string[] = [];

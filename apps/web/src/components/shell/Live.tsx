@@ -74,12 +74,12 @@ export function LiveProvider({ cursor, children }: { cursor: string | null; chil
     };
     const open = (): void => {
       close();
-      subscription = client.operation.onEvent.subscribe(
+      subscription = client.operation.onEvents.subscribe(
         { lastEventId: lastEventId.current, logs: false, resetAfter: RESET_AFTER },
         {
           onData: ({ id, data }) => {
             lastEventId.current = id;
-            pending.push(data);
+            pending.push(...data);
             flushTimer ??= setTimeout(flush, COALESCE_MS);
           },
           onConnectionStateChange: ({ state }) => say(state === 'pending' ? 'live' : 'connecting'),

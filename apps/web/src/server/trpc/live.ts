@@ -1,5 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { StreamEvent } from '@offshoot/clone-core/contract';
-import { latestEventId, streamFrom, type EventFilter } from '@offshoot/db/events';
+import { batchesFrom, latestEventId, type EventFilter } from '@offshoot/db/events';
 import { tracked } from '@trpc/server';
 import { z } from 'zod';
 import { db, hub } from '../services.ts';
@@ -23,30 +24,68 @@ const input = z.object({
 
 /** Events in order, without gap or repetition across reconnects: each carries its id, which comes back as `lastEventId`. */
 export const onEvent = procedure.input(input).subscription(async function* ({ input, signal }) {
+  for await (const batch of batches(input, signal)) for (const event of batch) yield tracked(event.id, event);
+});
+
+/** While events keep coming, a tab is told of them this often at most, milliseconds; of the first at once. */
+const GATHER_MS = 100;
+
+/**
+ * As `onEvent`, several at a time with the id of the last: what a tab follows that shows all hosts, where hundreds come each
+ * second. Of one step's progress within a handful only the last is told.
+ */
+export const onEvents = procedure.input(input).subscription(async function* ({ input, signal }) {
+  for await (const batch of batches(input, signal)) {
+    const last = batch.at(-1);
+    if (last) yield tracked(last.id, latestProgress(batch));
+    // What comes meanwhile is one batch.
+    await sleep(GATHER_MS);
+  }
+});
+
+async function* batches(
+  { lastEventId, operationId, batchId, logs, resetAfter }: z.output<typeof input>,
+  signal = new AbortController().signal,
+): AsyncGenerator<LiveEvent[]> {
   const filter: EventFilter = {
-    ...(input.operationId === undefined ? {} : { operationId: input.operationId }),
-    ...(input.batchId === undefined ? {} : { batchId: input.batchId }),
+    ...(operationId === undefined ? {} : { operationId }),
+    ...(batchId === undefined ? {} : { batchId }),
   };
-  let from = input.lastEventId ?? undefined;
-  if (from !== undefined && input.resetAfter !== undefined) {
+  let from = lastEventId ?? undefined;
+  if (from !== undefined && resetAfter !== undefined) {
     const latest = await latestEventId(db());
     const missed = BigInt(latest) - BigInt(from);
     // A cursor from the future belongs to another database: after a restore, say.
-    if (missed > BigInt(input.resetAfter) || missed < 0n) {
+    if (missed > BigInt(resetAfter) || missed < 0n) {
       from = latest;
-      yield tracked(latest, resetEvent(latest));
+      yield [resetEvent(latest)];
     }
   }
-  const stream = streamFrom(db(), await hub(), {
+  const stream = batchesFrom(db(), await hub(), {
     filter,
-    signal: signal ?? new AbortController().signal,
+    signal,
     ...(from === undefined ? {} : { cursor: from }),
   });
-  for await (const event of stream) {
-    if (!input.logs && event.data.type === 'log') continue;
-    yield tracked(event.id, event as LiveEvent);
+  for await (const batch of stream) {
+    const wanted = logs ? batch : batch.filter(({ data }) => data.type !== 'log');
+    if (wanted.length > 0) yield wanted;
   }
-});
+}
+
+/** Without the progress of a step of which later progress is in the list too. */
+function latestProgress(events: readonly LiveEvent[]): LiveEvent[] {
+  const later = new Set<string>();
+  return events
+    .toReversed()
+    .filter(({ operationId, data }) => {
+      if (data.type !== 'progress') return true;
+      const step = `${operationId} ${data.index}`;
+      if (later.has(step)) return false;
+      later.add(step);
+      return true;
+    })
+    .toReversed();
+}
 
 function resetEvent(id: string): LiveEvent {
   return {

@@ -7,7 +7,7 @@ import { operationById, operationLog, queueAhead } from '../operations.ts';
 import { db } from '../services.ts';
 import { operationInclude, operationView } from '../views/operation.ts';
 import { procedure, router } from './init.ts';
-import { onEvent } from './live.ts';
+import { onEvent, onEvents } from './live.ts';
 import { createRouter } from './create.ts';
 
 const listInput = z.object({
@@ -98,4 +98,5 @@ export const operationRouter = router({
     ),
 
   onEvent,
+  onEvents,
 });

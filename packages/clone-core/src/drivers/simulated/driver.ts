@@ -2,6 +2,7 @@
  * The simulated driver: a host in memory with controllable time and faults, for load tests and demos. Whatever it
  * shows says that it is simulated.
  */
+import type { HostFacts } from '../../contract.ts';
 import type { Driver } from '../../driver.ts';
 import { realClock, type Clock } from './clock.ts';
 import { factsFor, hostFactsOf, type SimulatedFacts } from './facts.ts';
@@ -44,12 +45,17 @@ export function simulatedDriver(options: SimulatedOptions = {}): SimulatedDriver
   const clock = options.clock ?? realClock();
   const speed: Speed = { ...USUAL_SPEED, ...options.speed };
   const now = (): string => new Date(clock.now()).toISOString();
+  const provenAt = now();
+  const hostFacts = (state: SimulatedState): HostFacts => ({
+    ...hostFactsOf(state, provenAt),
+    copyRate: speed.copyRate,
+  });
   return {
     info: { kind: 'simulated', simulated: true, capabilities },
     async inspect(request, signal) {
       signal.throwIfAborted();
       const state = await host.look();
-      return factsFor(request, state, { ...hostFactsOf(state, now()), copyRate: speed.copyRate }, now());
+      return factsFor(request, state, hostFacts(state), now());
     },
     plan: (request, facts, ids) => planSimulated(request, facts, ids, speed),
     steps: stepsOf(host, clock, speed, new Faults(options.faults ?? [], seed)),
@@ -60,7 +66,7 @@ export function simulatedDriver(options: SimulatedOptions = {}): SimulatedDriver
     },
     async hostFacts(signal) {
       signal.throwIfAborted();
-      return { ...hostFactsOf(await host.look(), now()), copyRate: speed.copyRate };
+      return hostFacts(await host.look());
     },
     async drift(guest, base, signal) {
       signal.throwIfAborted();

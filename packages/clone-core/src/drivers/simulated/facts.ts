@@ -168,12 +168,12 @@ function baseFacts(
 }
 
 /** Host facts in which everything says that it is simulated. */
-export function hostFactsOf(state: SimulatedState, at: string): HostFacts {
+export function hostFactsOf(state: SimulatedState, provenAt: string): HostFacts {
   const running = state.guests.filter((guest) => guest.state === 'running');
   const memoryBytes = 256 * 1024 ** 3;
   return {
     hypervisor: 'simulated hypervisor 1',
-    accelerator: { name: 'simulated', provenAt: at, detail: 'Simulated: no real guest runs here.' },
+    accelerator: { name: 'simulated', provenAt, detail: 'Simulated: no real guest runs here.' },
     cpus: 32,
     load1: Math.round(running.length * 10) / 100,
     memoryBytes,
