@@ -108,19 +108,57 @@ export function agentsToReset(
 export const fillIn = (line: string, decided: DecidedIdentity): string =>
   line.replaceAll('{hostname}', decided.hostname).replaceAll('{fqdn}', decided.fqdn ?? decided.hostname);
 
+const removing = (pattern: string): InsideEdit => ({ type: 'remove', pattern });
+const emptying = (pattern: string): InsideEdit => ({ type: 'empty', pattern });
+const lineEdits = (agent: AgentState, decided: DecidedIdentity): InsideEdit[] =>
+  agent.lines.map(({ path, begins, line }) => ({
+    type: 'line',
+    path,
+    match: `^\\s*${begins.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`)}`,
+    line: fillIn(line, decided),
+    add: false,
+  }));
+
 /** A reset as edits of the disks of a guest that stands still. */
 export function agentEdits(list: readonly AgentState[], decided: DecidedIdentity): InsideEdit[] {
   return list.flatMap((agent) => [
-    ...agent.remove.map((pattern): InsideEdit => ({ type: 'remove', pattern })),
-    ...agent.empty.map((pattern): InsideEdit => ({ type: 'empty', pattern })),
-    ...agent.lines.map(({ path, begins, line }): InsideEdit => ({
-      type: 'line',
-      path,
-      match: `^\\s*${begins.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`)}`,
-      line: fillIn(line, decided),
-      add: false,
-    })),
+    ...agent.remove.map(removing),
+    ...agent.empty.map(emptying),
+    ...lineEdits(agent, decided),
   ]);
+}
+
+/** How a guest whose disks are replaced keeps the ids that its own agents have by now. */
+export interface CarriedState {
+  /** Of the new disks, before: nothing of the source's agents is left in them. */
+  edits: InsideEdit[];
+  /** What the guest has is carried over, what only the source has goes. */
+  patterns: string[];
+  /** What the guest has is carried over, what only the source has was emptied: its agent does not start without the file. */
+  emptied: string[];
+}
+
+/** Caches may be large and are built again; they only must not be the source's. */
+const isCache = (pattern: string): boolean => /^\/(var\/cache|tmp)\//.test(pattern);
+/** State may be a folder (keys by kind, a database): files are what is carried, so deep. */
+const below = (pattern: string): string[] => ['', '/*', '/*/*', '/*/*/*'].map((more) => `${pattern}${more}`);
+
+/** `decided` unset: what names the machine in settings is not known any more, and stays as in the source. */
+export function carriedState(
+  list: readonly AgentState[],
+  decided: DecidedIdentity | undefined,
+): CarriedState {
+  const state = list.flatMap((agent) => agent.remove);
+  const emptied = list.flatMap((agent) => agent.empty);
+  return {
+    edits: [
+      ...state.filter(isCache).map(removing),
+      ...emptied.map(emptying),
+      ...(decided === undefined ? [] : list.flatMap((agent) => lineEdits(agent, decided))),
+    ],
+    patterns: state.filter((pattern) => !isCache(pattern)).flatMap(below),
+    emptied,
+  };
 }
 
 /** A reset as words for the scripts that run inside: `takeIdentity` and `settleSeed`. */

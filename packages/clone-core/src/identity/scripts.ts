@@ -267,8 +267,7 @@ exit 0
 `;
 
 /**
- * The same for Windows, for `powershell.exe -NoProfile -NonInteractive -Command -` on standard input. Never run: no Windows was
- * at hand. The machine's security identifier is that of any local account without its last part.
+ * The same for Windows, for `powershell.exe -NoProfile -NonInteractive -EncodedCommand …`. Never run: no Windows was at hand. The machine's security identifier is that of any local account without its last part.
  */
 export const attestWindows = `
 $ErrorActionPreference = 'SilentlyContinue'
@@ -285,4 +284,5 @@ Get-ChildItem -Path "$env:ProgramData\\ssh\\ssh_host_*_key.pub" | ForEach-Object
 $duid = (Get-ItemProperty -Path 'HKLM:\\SYSTEM\\CurrentControlSet\\Services\\Tcpip6\\Parameters').Dhcpv6DUID
 if ($duid) { "dhcp-id $([System.BitConverter]::ToString($duid))" }
 "os $((Get-CimInstance -ClassName Win32_OperatingSystem).Caption)"
+exit 0
 `;

@@ -161,7 +161,7 @@ function cloudConfig(question: SeedQuestion): CloudConfig {
 }
 
 /** Sorted behind the others, so that it holds. */
-const DATASOURCES = '/etc/cloud/cloud.cfg.d/zz-offshoot.cfg';
+export const DATASOURCES = '/etc/cloud/cloud.cfg.d/zz-offshoot.cfg';
 /**
  * The drive is taken out once it was read. Where an image names one source, or one and None, ds-identify looks for no drive, and
  * cloud-init takes the lack of one for a new machine: new SSH host keys at the second boot (seen with 22.4). With more than one

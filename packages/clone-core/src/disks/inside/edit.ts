@@ -230,7 +230,8 @@ async function copyOut(
 /**
  * Copies the files that match from one guest's filesystem into another's, with owner and mode, on the host: their content
  * passes through no log, plan or message. Files of `to` that match and are not in `from` are removed; those that are
- * the same already are not touched. `first`: edits of `to` before that. All or nothing and repeatable as `editInside`; resolves to the
+ * the same already are not touched. `first`: edits of `to` before that. `added`: patterns whose files are carried over too, while
+ * others of `to` that match stay. All or nothing and repeatable as `editInside`; resolves to the
  * paths that are as in `from` now.
  */
 export async function carryInside(
@@ -238,30 +239,43 @@ export async function carryInside(
   from: { disk: InsideDisk; root: InsideRoot },
   to: { disk: InsideDisk; root: InsideRoot },
   patterns: readonly string[],
-  options: { signal: AbortSignal; log?: (line: string) => void; first?: readonly InsideEdit[] },
+  options: {
+    signal: AbortSignal;
+    log?: (line: string) => void;
+    first?: readonly InsideEdit[];
+    added?: readonly string[];
+  },
 ): Promise<{ carried: string[] }> {
+  const { added = [] } = options;
   const carried: string[] = [];
-  await inLayer(shell, to.disk, to.root, options, patterns, async ({ session, tree, paths, draft }) => {
-    const scratch = `${session.scratch}/from`;
-    for (const edit of options.first ?? []) await draft.take(edit);
-    const theirs = await filesOf(paths, patterns);
-    await withDisks(
-      shell,
-      { disks: [from.disk], scratch, shared: true, ...windowOf(from.root) },
-      options.signal,
-      async (source) => {
-        const opened = await openRoot(source, from.root);
-        const files = await filesOf(new Paths(opened.tree), patterns);
-        const copies = await copyOut(source, opened.tree, files, 'carry');
-        const same = await equalOf(session, tree, theirs, copies);
-        for (const file of copies)
-          if (same.has(file.path)) carried.push(file.path);
-          else carried.push(await draft.put(file.path, file.to, file.size, file));
-      },
-    );
-    const kept = new Set(carried);
-    for (const file of theirs) if (!kept.has(file.path)) await draft.remove(file);
-  });
+  await inLayer(
+    shell,
+    to.disk,
+    to.root,
+    options,
+    [...patterns, ...added],
+    async ({ session, tree, paths, draft }) => {
+      const scratch = `${session.scratch}/from`;
+      for (const edit of options.first ?? []) await draft.take(edit);
+      const theirs = await filesOf(paths, patterns);
+      await withDisks(
+        shell,
+        { disks: [from.disk], scratch, shared: true, ...windowOf(from.root) },
+        options.signal,
+        async (source) => {
+          const opened = await openRoot(source, from.root);
+          const files = await filesOf(new Paths(opened.tree), [...patterns, ...added]);
+          const copies = await copyOut(source, opened.tree, files, 'carry');
+          const same = await equalOf(session, tree, theirs, copies);
+          for (const file of copies)
+            if (same.has(file.path)) carried.push(file.path);
+            else carried.push(await draft.put(file.path, file.to, file.size, file));
+        },
+      );
+      const kept = new Set(carried);
+      for (const file of theirs) if (!kept.has(file.path)) await draft.remove(file);
+    },
+  );
   return { carried };
 }
 

@@ -53,7 +53,7 @@ export async function agentAbilities(
   signal: AbortSignal,
 ): Promise<{ exec: boolean; system: string | undefined } | undefined> {
   try {
-    const info = infoSchema.parse(await ask(virsh, uuid, 'guest-info', undefined, signal));
+    const info = await ask(virsh, uuid, infoSchema, 'guest-info', undefined, signal);
     const exec = info.return.supported_commands.some(({ name, enabled }) => name === 'guest-exec' && enabled);
     return { exec, system: await systemOf(virsh, uuid, signal) };
   } catch (thrown) {
@@ -63,9 +63,9 @@ export async function agentAbilities(
 }
 
 /** "debian", "mswindows"; undefined when the guest does not say. */
-async function systemOf(virsh: Virsh, uuid: string, signal: AbortSignal): Promise<string | undefined> {
+export async function systemOf(virsh: Virsh, uuid: string, signal: AbortSignal): Promise<string | undefined> {
   try {
-    return systemSchema.parse(await ask(virsh, uuid, 'guest-get-osinfo', undefined, signal)).return.id;
+    return (await ask(virsh, uuid, systemSchema, 'guest-get-osinfo', undefined, signal)).return.id;
   } catch (thrown) {
     if (signal.aborted || !(thrown instanceof OffshootError) || thrown.code === 'host-unreachable')
       throw thrown;
@@ -97,23 +97,27 @@ export async function runInGuest(
 ): Promise<{ code: number; stdout: string; stderr: string }> {
   const { path, args, input, timeoutMs } = program;
   const began = performance.now();
-  const started = startedSchema.parse(
-    await ask(
-      virsh,
-      uuid,
-      'guest-exec',
-      {
-        path,
-        arg: args,
-        'capture-output': true,
-        ...(input === undefined ? {} : { 'input-data': input.toString('base64') }),
-      },
-      signal,
-    ),
+  const started = await ask(
+    virsh,
+    uuid,
+    startedSchema,
+    'guest-exec',
+    {
+      path,
+      arg: args,
+      'capture-output': true,
+      ...(input === undefined ? {} : { 'input-data': input.toString('base64') }),
+    },
+    signal,
   );
   for (;;) {
-    const { return: status } = statusSchema.parse(
-      await ask(virsh, uuid, 'guest-exec-status', { pid: started.return.pid }, signal),
+    const { return: status } = await ask(
+      virsh,
+      uuid,
+      statusSchema,
+      'guest-exec-status',
+      { pid: started.return.pid },
+      signal,
     );
     if (status.exited) {
       const text = (data: string | undefined): string => Buffer.from(data ?? '', 'base64').toString();
@@ -134,13 +138,15 @@ export async function runInGuest(
   }
 }
 
-async function ask(
+/** What a guest answers is the guest's: other words than an agent's are as good as none, and no error of ours. */
+async function ask<T>(
   virsh: Virsh,
   uuid: string,
+  schema: z.ZodType<T>,
   execute: string,
   parameters: Record<string, unknown> | undefined,
   signal: AbortSignal,
-): Promise<unknown> {
+): Promise<T> {
   const command = JSON.stringify({
     execute,
     ...(parameters === undefined ? {} : { arguments: parameters }),
@@ -149,7 +155,16 @@ async function ask(
     ['qemu-agent-command', '--domain', uuid, '--timeout', String(ANSWER_SECONDS), '--cmd', command],
     { signal, timeoutMs: (ANSWER_SECONDS + 3) * 1000 },
   );
-  return JSON.parse(out) as unknown;
+  try {
+    return schema.parse(JSON.parse(out));
+  } catch (cause) {
+    throw new OffshootError('agent-silent', {
+      publicMessage: 'The guest’s agent answers what no guest agent says.',
+      remedy: 'See in the guest what serves its agent’s channel; qemu-guest-agent should.',
+      context: { execute },
+      cause,
+    });
+  }
 }
 
 /** The virsh command that freezes the filesystems of the guest, and the one that lets them go on, harmless when nothing is frozen. */

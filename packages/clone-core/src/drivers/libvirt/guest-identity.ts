@@ -3,12 +3,13 @@ import { randomBytes } from 'node:crypto';
 import type { StepContext } from '../../driver.ts';
 import { OffshootError } from '../../errors.ts';
 import type { AttestedIdentity } from '../../identity/contract.ts';
-import { isSilence, runInGuest } from './agent.ts';
+import { isSilence, runInGuest, systemOf } from './agent.ts';
 import { agents, agentWords } from '../../identity/agents.ts';
 import { cleanWords } from '../../identity/clean.ts';
 import { parseAttestation } from '../../identity/attestation.ts';
 import {
   attest,
+  attestWindows,
   goOnline as goOnlineScript,
   LINK_IS_UP,
   NO_SUCH_NIC,
@@ -36,31 +37,49 @@ async function shellIn(
   timeoutMs = QUICK_MS,
   input?: Buffer,
 ): Promise<Ran | undefined> {
+  const program = { path: '/bin/sh', args: ['-c', script, 'offshoot', ...args], timeoutMs };
+  return ranIn(virsh, uuid, { ...program, ...(input === undefined ? {} : { input }) }, signal);
+}
+
+async function ranIn(
+  virsh: Virsh,
+  uuid: string,
+  program: Parameters<typeof runInGuest>[2],
+  signal: AbortSignal,
+): Promise<Ran | undefined> {
   try {
-    return await runInGuest(
-      virsh,
-      uuid,
-      {
-        path: '/bin/sh',
-        args: ['-c', script, 'offshoot', ...args],
-        timeoutMs,
-        ...(input === undefined ? {} : { input }),
-      },
-      signal,
-    );
+    return await runInGuest(virsh, uuid, program, signal);
   } catch (thrown) {
     if (isSilence(thrown)) return undefined;
     throw thrown;
   }
 }
 
-/** What a running guest's agent reads of its identity, just now; undefined: no agent answers, or it can't tell. */
+/** As `-EncodedCommand` takes it: its standard input would be read as if typed, line by line. */
+const powershell = {
+  path: 'powershell.exe',
+  args: [
+    '-NoProfile',
+    '-NonInteractive',
+    '-EncodedCommand',
+    Buffer.from(attestWindows, 'utf16le').toString('base64'),
+  ],
+  timeoutMs: QUICK_MS,
+};
+
+/**
+ * What a running guest's agent reads of its identity, just now; undefined: no agent answers, or it can't tell. `windows`: known to
+ * be one; else its agent is asked where there is no shell.
+ */
 export async function askIdentity(
   virsh: Virsh,
   uuid: string,
   signal: AbortSignal,
+  windows = false,
 ): Promise<AttestedIdentity | undefined> {
-  const ran = await shellIn(virsh, uuid, attest, [], signal);
+  let ran = windows ? undefined : await shellIn(virsh, uuid, attest, [], signal);
+  if (ran === undefined && (windows || (await systemOf(virsh, uuid, signal)) === 'mswindows'))
+    ran = await ranIn(virsh, uuid, powershell, signal);
   if (ran?.code !== 0) return undefined;
   try {
     return parseAttestation(ran.stdout, new Date());

@@ -1,7 +1,10 @@
 /** What a guest keeps inside when its disks are replaced: what makes it itself. Pure. */
 import type { PlanNote } from '../../contract.ts';
-import type { GuestRef } from '../../driver.ts';
+import type { GivenIdentity, GuestRef } from '../../driver.ts';
+import { agents, carriedState, type CarriedState } from '../../identity/agents.ts';
 import type { CleanKind } from '../../identity/contract.ts';
+import { firstBootUnitPath, firstBootWants, FOLDER } from '../../identity/first-boot.ts';
+import { DATASOURCES } from '../../identity/seed.ts';
 import { wordsOf } from '../../identity/words.ts';
 import { dhcpState, randomSeeds } from '../../identity/scripts.ts';
 import { info, type DraftStep } from './plan-parts.ts';
@@ -22,9 +25,20 @@ export const identityFiles = [
   '/etc/systemd/network/*',
   '/etc/NetworkManager/system-connections/*',
   '/etc/sysconfig/network-scripts/ifcfg-*',
+  '/etc/sysconfig/network/ifcfg-*',
+  '/etc/sysconfig/network',
   '/etc/udev/rules.d/70-persistent-net.rules',
   '/var/lib/instance-id',
   '/var/lib/cloud/data/*',
+  // Without it an image that pins its data source makes new SSH host keys at the next boot.
+  DATASOURCES,
+  // What its first start still has to do, and an address that a script of ours sets at every start.
+  `${FOLDER}/*`,
+  `${FOLDER}/users/*/*`,
+  firstBootUnitPath,
+  firstBootWants.path,
+  '/etc/systemd/system/systemd-networkd-wait-online.service.d/offshoot.conf',
+  '/etc/local.d/offshoot.start',
   ...dhcpState,
   ...randomSeeds,
 ] as const;
@@ -48,12 +62,17 @@ export function planCarry(
   facts: InsideFacts | undefined,
   before: Readonly<Record<string, { path: string; format: string }>>,
   after: readonly { target: string; path: string; format: string }[],
-  { mayFail = false, clean = [] }: { mayFail?: boolean; clean?: readonly CleanKind[] } = {},
+  {
+    mayFail = false,
+    clean = [],
+    identity,
+  }: { mayFail?: boolean; clean?: readonly CleanKind[]; identity?: GivenIdentity } = {},
 ): Carry {
   const root = facts?.inside.root;
   const disk = root && before[root.target];
   const why = whyNotCarried(facts);
   if (why !== undefined || !root || !disk) return { why: why ?? 'the disk of its system is not its own' };
+  const ofAgents = stateOfAgents(identity);
   return {
     steps: [
       {
@@ -62,18 +81,31 @@ export function planCarry(
         guest,
         from: { disk: { target: root.target, ...disk }, root },
         disks: [...after],
-        patterns: [...identityFiles],
+        patterns: [
+          ...identityFiles,
+          // A busybox init is told there what to start.
+          ...(facts?.inside.init === 'busybox' ? ['/etc/inittab'] : []),
+          ...ofAgents.patterns,
+        ],
+        agents: { edits: ofAgents.edits, patterns: ofAgents.emptied },
         ...(clean.length === 0 ? {} : { clean: [...clean] }),
         mayFail,
       },
     ],
     notes: [
       info(
-        'Inside, it keeps its own identity: host name, machine id, SSH host keys and network configuration. Everything else becomes what the new disks hold.',
+        'Inside, it keeps its own identity: host name, machine id, SSH host keys, network configuration and the ids of its agents. Everything else becomes what the new disks hold.',
       ),
       ...(clean.length === 0
         ? []
         : [info(`Left out again, as when it was made: its source’s ${wordsOf(clean)}.`)]),
     ],
   };
+}
+
+/** Those whose reset was asked for; where that is not known, all: the source's must not be in two machines. */
+function stateOfAgents(identity: GivenIdentity | undefined): CarriedState {
+  const wanted = identity?.options.agents ?? 'found';
+  const theirs = agents.filter(({ id }) => wanted === 'found' || wanted.includes(id));
+  return carriedState(theirs, identity?.decided);
 }

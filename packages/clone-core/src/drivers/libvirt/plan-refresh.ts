@@ -109,7 +109,7 @@ export function planRefresh(request: Refresh, facts: LibvirtFacts, ids: IdSource
         clone.inside,
         clone.active,
         layers.map(({ target, own }) => ({ target, path: own, format: 'qcow2' })),
-        { clean: request.clean ?? [] },
+        { clean: request.clean ?? [], ...(request.identity ? { identity: request.identity } : {}) },
       );
   const inner = planInner(
     carry,

@@ -43,7 +43,11 @@ export function planReset(request: ResetRequest, facts: LibvirtFacts, ids: IdSou
     source.inside,
     Object.fromEntries(own.disks.map(({ target, path, format }) => [target, { path, format }])),
     disks.map(({ target, to }) => ({ target, path: to, format: 'qcow2' })),
-    { mayFail: true, clean: request.clean ?? [] },
+    {
+      mayFail: true,
+      clean: request.clean ?? [],
+      ...(request.identity ? { identity: request.identity } : {}),
+    },
   );
   const inner = planInner(
     carry,

@@ -457,6 +457,8 @@ export interface CarryInsideStep extends Step {
   /** Its new disks. */
   disks: { target: string; path: string; format: string }[];
   patterns: string[];
+  /** Of its agents: edits of the new disks before, and what is carried over where it has it. Plans of before had none. */
+  agents?: { edits: InsideEdit[]; patterns: string[] };
   /** What the new disks do not keep of their source's past. */
   clean?: CleanKind[];
   /** A guest is reset because it is broken: what can't be carried over any more is said, and is no failure. */

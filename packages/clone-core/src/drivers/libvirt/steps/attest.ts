@@ -76,9 +76,9 @@ async function* untilItself(
           yield { note: 'giving it its own name, MAC and secrets' };
           const problem = await becomeItself(virsh, step, context);
           if (problem !== undefined) return { ...judged, verdict: 'mismatch', problems: [problem] };
-        } else await stopWaiting(virsh, uuid, signal);
+        } else if (!awaiting.windows) await stopWaiting(virsh, uuid, signal);
       }
-      const attested = await askIdentity(virsh, uuid, signal);
+      const attested = await askIdentity(virsh, uuid, signal, awaiting.windows);
       if (attested) {
         const { decided, changed } = awaiting.outcome;
         if (!settled && awaiting.drive && attested.cloudInitInstance === decided.instanceId) {

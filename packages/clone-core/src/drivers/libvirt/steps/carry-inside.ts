@@ -46,7 +46,8 @@ async function carry(
       await carryInside(shell, step.from, { disk, root }, step.patterns, {
         signal,
         log,
-        first: cleanEdits(step.clean ?? []),
+        first: [...cleanEdits(step.clean ?? []), ...(step.agents?.edits ?? [])],
+        added: step.agents?.patterns ?? [],
       })
     ).carried;
   throw new OffshootError('source-changed', {
