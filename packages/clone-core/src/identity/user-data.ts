@@ -73,7 +73,10 @@ function refuse(publicMessage: string, context: Record<string, unknown> = {}): O
 
 function toPlain(document: ReturnType<typeof parseDocument>): unknown {
   try {
-    return document.toJS({ maxAliasCount: MAX_ALIASES });
+    const value: unknown = document.toJS({ maxAliasCount: MAX_ALIASES });
+    // Throws for what holds itself.
+    JSON.stringify(value);
+    return value;
   } catch {
     // The library throws for too many aliases, and for aliases of nothing.
     throw refuse('The user data repeats itself by aliases more than is allowed here.');
@@ -92,9 +95,10 @@ function secretIn(config: CloudConfig): string | undefined {
   if (chpasswd.list !== undefined) return 'passwords (chpasswd: list)';
   if (lists(chpasswd.users).some((user) => user.password !== undefined && user.type !== 'hash'))
     return 'a password in clear (chpasswd: users)';
-  if (lists(config.users).some((user) => user.plain_text_passwd !== undefined))
-    return 'a password in clear (plain_text_passwd)';
-  return /-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----/.test(JSON.stringify(config)) ? 'a private key' : undefined;
+  // Of users, of the default user, of a list that is a mapping; cloud-init takes dashes for underscores. A key, not a word of a text.
+  const text = JSON.stringify(config);
+  if (/"plain[_-]text[_-]passwd":/.test(text)) return 'a password in clear (plain_text_passwd)';
+  return /-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----/.test(text) ? 'a private key' : undefined;
 }
 
 /**

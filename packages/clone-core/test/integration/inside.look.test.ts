@@ -110,6 +110,16 @@ it('everything that clones of a template would share is named, and no content of
   expect(JSON.stringify(inside)).not.toContain(secret);
 });
 
+it('an agent whose id nothing from outside resets is not said to be cleaned', async () => {
+  const files = { '/var/lib/snapd/state.json': '{}', '/var/ossec/etc/client.keys': '001 source' };
+  const { found } = await look(lab.raw(await lab.filesystem('ext4', { ...linux, ...files })));
+  const told = found.filter(({ what }) => what === 'agent-state');
+  expect(told.map(({ text, cleanable }) => [cleanable, text])).toEqual([
+    [true, expect.stringContaining('Wazuh agent')],
+    [false, expect.stringMatching(/^snapd is in it\. Its device serial stays the source’s/)],
+  ]);
+});
+
 it('cloud-init that is switched off, or told other sources, reads no seed', async () => {
   const off = await lab.filesystem('ext4', {
     ...linux,

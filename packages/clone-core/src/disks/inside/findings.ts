@@ -28,7 +28,8 @@ export interface Circumstances {
   agent: boolean;
   seedReader: boolean;
   /** Agents that are there, and where. */
-  traces: readonly { name: string; paths: readonly string[] }[];
+  /** `stays`: why what it is known by can't be reset, a sentence. */
+  traces: readonly { name: string; paths: readonly string[]; stays?: string }[];
 }
 
 /** In the order they are shown. */
@@ -128,12 +129,15 @@ export async function linuxFindings(paths: Paths, circumstances: Circumstances):
       privateOnes,
       'Private keys or credentials are in home folders: every clone has them.',
     ),
-    ...circumstances.traces.map(({ name, paths: at }): InsideFinding => ({
+    ...circumstances.traces.map(({ name, paths: at, stays }): InsideFinding => ({
       what: 'agent-state',
       level: 'warn',
-      text: `${name} is in it: its server takes clones that keep its state for one machine.`,
+      text:
+        stays === undefined
+          ? `${name} is in it: its server takes clones that keep its state for one machine.`
+          : `${name} is in it. ${stays}`,
       paths: at.slice(0, MAX_PATHS),
-      cleanable: true,
+      cleanable: stays === undefined,
     })),
     circumstances.agent
       ? undefined

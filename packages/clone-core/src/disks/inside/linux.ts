@@ -52,7 +52,7 @@ export async function lookAtLinux(
   const found = await linuxFindings(paths, {
     agent,
     seedReader: reader !== undefined,
-    traces: present.map(({ one, at }) => ({ name: one.name ?? one.id, paths: at })),
+    traces: present.map(({ one, at }) => ({ name: one.name ?? one.id, paths: at, ...stays(one) })),
   });
   const elsewhere = MATTERS.filter((folder) => mounts.includes(folder));
   const apart = PAST.filter((folder) => mounts.includes(folder));
@@ -73,6 +73,10 @@ export async function lookAtLinux(
     network,
   };
 }
+
+/** Of some agents nothing can be taken away from outside: why their ids stay. */
+const stays = ({ note, remove = [], empty = [], lines = [] }: AgentTrace): { stays?: string } =>
+  note !== undefined && remove.length + empty.length + lines.length === 0 ? { stays: note } : {};
 
 async function any(paths: Paths, candidates: readonly string[]): Promise<boolean> {
   const found = await Promise.all(candidates.map((path) => paths.find(path)));

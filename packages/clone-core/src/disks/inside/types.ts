@@ -21,6 +21,11 @@ export interface AgentTrace {
   name?: string;
   /** Paths or patterns inside the guest; one of them there: its state is there. */
   detect: readonly string[];
+  /** What becomes of it in a clone, a sentence. Unset: its state is reset. */
+  note?: string;
+  remove?: readonly string[];
+  empty?: readonly string[];
+  lines?: readonly unknown[];
 }
 
 export interface LookOptions {

@@ -250,6 +250,8 @@ describe('user data', () => {
       /aliases/,
     ],
     ['a password', 'password: secretword\n', /password in clear/],
+    ['a list that holds itself', 'runcmd: &secretword [*secretword]\n', /aliases/],
+    ['a password of the default user', 'user: {plain-text-passwd: secretword}\n', /password in clear/],
     ['a password of a user', 'users:\n  - name: x\n    plain_text_passwd: secretword\n', /password in clear/],
     ['chpasswd', 'chpasswd:\n  list: |\n    root:secretword\n', /passwords/],
     [
