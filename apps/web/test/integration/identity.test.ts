@@ -164,6 +164,52 @@ describe('secrets at the door', () => {
     expect(open(data?.sealed ?? '', sealSecret)).toBe('join me');
   });
 
+  it('of a clone that was asked for with both, no table holds one in clear, in no form', async () => {
+    const password = 'kept-nowhere-4711';
+    const secret = 'nor-is-this-0815';
+    const { passwordHash } = (
+      await door.call<{ passwordHash: string }>('identity.hashPassword', { password })
+    ).data ?? { passwordHash: '' };
+    const { sealed } = (await door.call<{ sealed: string }>('identity.seal', { secret })).data ?? {
+      sealed: '',
+    };
+    const identity = {
+      users: [{ name: 'ann', passwordHash }],
+      windows: {
+        administratorPassword: sealed,
+        join: { domain: 'lab.example.org', user: 'joiner', password: sealed },
+      },
+    };
+    const request = { source: { type: 'template', versionId }, mode: 'linked', names: ['secret-1'] };
+    const idempotencyKey = randomUUID();
+    const options = { identity };
+    const answer = await door.call('operation.create.clone', {
+      idempotencyKey,
+      request: { ...request, options },
+    });
+    // One in clear is refused, and not stored on the way.
+    const clear = {
+      identity: { users: [{ name: 'ann', passwordHash: password }], userData: `password: ${secret}` },
+    };
+    const refused = await door.call('operation.create.clone', {
+      idempotencyKey: randomUUID(),
+      request: { ...request, names: ['secret-2'], options: clear },
+    });
+    expect([answer.error, refused.status]).toEqual([undefined, 400]);
+    const { rows: tables } = await db().pool.query<{ name: string }>(
+      `SELECT quote_ident(tablename) AS name FROM pg_tables WHERE schemaname = 'public'`,
+    );
+    const dumps = await Promise.all(
+      tables.map(async ({ name }) => (await db().pool.query(`SELECT to_jsonb(t)::text FROM ${name} t`)).rows),
+    );
+    const stored = JSON.stringify(dumps) + JSON.stringify([answer, refused]);
+    expect(stored).toContain(passwordHash);
+    expect(stored).toContain(sealed);
+    for (const text of [password, secret])
+      for (const form of ['utf8', 'base64', 'hex'] as const)
+        expect(stored).not.toContain(Buffer.from(text).toString(form).replaceAll('=', ''));
+  });
+
   it('both are closed to strangers', async () => {
     for (const [path, input] of [
       ['identity.hashPassword', { password: 'x' }],

@@ -141,7 +141,7 @@ export interface CarriedState {
 /** Caches may be large and are built again; they only must not be the source's. */
 const isCache = (pattern: string): boolean => /^\/(var\/cache|tmp)\//.test(pattern);
 /** State may be a folder (keys by kind, a database): files are what is carried, so deep. */
-const below = (pattern: string): string[] => ['', '/*', '/*/*', '/*/*/*'].map((more) => `${pattern}${more}`);
+const below = (pattern: string): string[] => ['', '/*', '/*/*'].map((more) => `${pattern}${more}`);
 
 /** `decided` unset: what names the machine in settings is not known any more, and stays as in the source. */
 export function carriedState(

@@ -22,5 +22,7 @@ export function computerNameOf(name: string): string {
   const host = hostnameOf(name);
   if (host.length <= COMPUTER_NAME) return host;
   const [end = ''] = /-?[0-9]{1,8}$/.exec(host) ?? [];
-  return `${host.slice(0, COMPUTER_NAME - end.length).replace(/-+$/, '')}${end}`.replace(/-+$/, '');
+  const cut = `${host.slice(0, COMPUTER_NAME - end.length).replace(/-+$/, '')}${end}`.replace(/-+$/, '');
+  // Digits alone, Windows takes for none.
+  return /^[0-9]+$/.test(cut) ? `w${cut.slice(1 - COMPUTER_NAME)}` : cut;
 }

@@ -37,6 +37,7 @@ describe('host names from guest names', () => {
     ['abcdefghijklmn-opq', 'abcdefghijklmn'],
     ['classroom2024000000017', 'classro00000017'],
     ['1234567890123456789', 'guest-123456789'],
+    ['123456-78901234567', 'w12345601234567'],
   ])('computer name: %s becomes %s', (name, made) => {
     expect(computerNameOf(name)).toBe(made);
   });
