@@ -1,5 +1,6 @@
+import { openDatabase } from '@offshoot/db/client';
 import { clone } from './support/clone-page.ts';
-import { expect, newName, test, type Page } from './support/test.ts';
+import { expect, newName, stack, test, type Page } from './support/test.ts';
 
 const shows = (page: Page, words: string) => expect(page.getByText(words)).toBeVisible({ timeout: 45_000 });
 const dialog = (page: Page) => page.getByRole('dialog');
@@ -39,6 +40,14 @@ test('what a snapshot, a revert, a new version, a reset and a detachment do is t
   await page.waitForURL(/\/operations\//);
   await shows(page, 'Its disks are stored');
 
+  await page.goto('/templates');
+  await page.getByRole('link', { name: `${name}-image` }).click();
+  await page.getByRole('button', { name: 'Export version 1' }).click();
+  // Where the files will be is told before they are written.
+  await expect(dialog(page)).toContainText(`Export ${name}-image v1 as OVA`);
+  await expect(dialog(page)).toContainText(`in ${stack.store}/exports/${name}-image-v1-`);
+  await dialog(page).getByRole('button', { name: 'Cancel' }).click();
+
   await page.goto(address);
   await page.getByRole('button', { name: 'More' }).click();
   await page.getByRole('menuitem', { name: 'Reset to as cloned' }).click();
@@ -53,4 +62,46 @@ test('what a snapshot, a revert, a new version, a reset and a detachment do is t
   await dialog(page).getByRole('button', { name: 'Detach' }).click();
   await page.waitForURL(/\/operations\//);
   await shows(page, `${name} has disks of its own now`);
+});
+
+test('a state that was kept on purpose can be let go of', async ({ page }) => {
+  const db = openDatabase(stack.databaseUrl);
+  const name = newName('states');
+  const state = { at: '2026-11-01T10:00:00.000Z', disks: [] };
+  const list = [
+    { ...state, number: 1, kept: true },
+    { ...state, number: 2, kept: false },
+  ];
+  try {
+    // Of a host that no worker serves: only its rows are there.
+    await db.prisma.host.create({
+      data: {
+        id: name,
+        name,
+        kind: 'simulated',
+        simulated: true,
+        guests: {
+          create: {
+            name,
+            state: 'stopped',
+            mode: 'full',
+            managed: true,
+            generations: { current: 2, next: 3, list },
+          },
+        },
+      },
+    });
+    const { id } = await db.prisma.guest.findFirstOrThrow({ where: { name } });
+    await page.goto(`/guests/${id}`);
+    await expect(page.getByRole('button', { name: 'Put back to state 1' })).toBeEnabled();
+    await page.getByRole('button', { name: 'Keep state 1 no longer' }).click();
+    await expect(page.getByRole('button', { name: 'Keep state 1 no longer' })).toBeHidden();
+    await expect(page.getByRole('button', { name: 'Put back to state 1' })).toBeVisible();
+    const { generations } = await db.prisma.guest.findUniqueOrThrow({ where: { id } });
+    expect(generations).toMatchObject({ list: [{ number: 1, kept: false }, { number: 2 }] });
+  } finally {
+    await db.pool.query('DELETE FROM "guest" WHERE "hostId" = $1', [name]);
+    await db.pool.query('DELETE FROM "host" WHERE "id" = $1', [name]);
+    await db.close();
+  }
 });

@@ -54,6 +54,12 @@ test('the fleet: found by name and state, drawn with what is on its way; a host�
     await expect(main.getByText('25 / 100 MiB · 5 MiB/s · 15 s left')).toBeVisible();
     await main.getByLabel('Search hosts').fill(target);
     await expect(main.getByRole('row')).toHaveCount(2);
+    // The way back finds what was searched for.
+    await main.getByRole('row').getByRole('link', { name: target }).click();
+    await page.waitForURL(/\/hosts\/[^?]+$/);
+    await page.goBack();
+    await expect(main.getByLabel('Search hosts')).toHaveValue(target);
+    await expect(main.getByRole('row')).toHaveCount(2);
     await main.getByLabel('Search hosts').fill('');
     await expect(main.getByRole('row')).toHaveCount(4);
 

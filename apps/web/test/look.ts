@@ -8,6 +8,7 @@ import { generateInstallationKey } from '@offshoot/clone-core/identity/certifica
 import { join } from 'node:path';
 import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
 import { seedIdentities, type SeededIdentities } from './support/identities.ts';
+import { answerQuestions, seedHypervisors } from './support/dialogs.ts';
 import { seedFleet } from './support/fleet.ts';
 import { startStack } from './support/stack.ts';
 
@@ -137,6 +138,7 @@ async function seed(storage: State): Promise<Record<string, string>> {
   const full = await clone('full', ['db-1', 'db-2', 'db-3']);
   const fresh = (await call(page, 'guest.list', { search: 'web-1' })) as typeof guests;
   await seedFleet(stack.env['DATABASE_URL'] ?? '', Number(process.env['LOOK_HOSTS'] ?? 9));
+  const moving = await seedHypervisors(stack.env['DATABASE_URL'] ?? '');
   identities = await seedIdentities(stack.env['DATABASE_URL'] ?? '', key.privateKey);
   await context.close();
   return {
@@ -168,6 +170,12 @@ async function seed(storage: State): Promise<Record<string, string>> {
     host: '/hosts/sim-1',
     'host-rack': '/hosts/rack-02',
     'host-bring': '/hosts/rack-02',
+    'dialog-move': `/guests/${moving.running}`,
+    'dialog-move-chosen': `/guests/${moving.running}`,
+    'dialog-move-failed': `/guests/${moving.running}`,
+    'dialog-export': `/guests/${moving.stopped}`,
+    'dialog-export-version': `/templates/${template?.id ?? ''}`,
+    'dialog-more': `/guests/${moving.stopped}`,
     'template-bring': `/templates/${template?.id ?? ''}`,
     'guest-foreign': `/guests/${guest.id}`,
     'joining-name': '/hosts',
@@ -226,6 +234,7 @@ async function act(page: Page, name: string): Promise<void> {
     await page.getByRole('button', { name: /^Bring version/ }).click();
     await page.waitForTimeout(600);
   }
+  if (name.startsWith('dialog-')) await actDialog(page, name);
   if (name.startsWith('joining-')) await actJoining(page, name);
   if (!name.startsWith('clone-identity')) return;
   await page.getByLabel('How many').fill('4');
@@ -240,6 +249,23 @@ async function act(page: Page, name: string): Promise<void> {
   await page.getByLabel('First-boot script').fill(wrong ? 'reboot' : '#!/bin/sh\necho hello > /root/hello');
   if (!wrong) await page.getByText('Set', { exact: true }).waitFor();
   await page.waitForTimeout(900);
+}
+
+async function actDialog(page: Page, name: string): Promise<void> {
+  if (name.startsWith('dialog-export-version')) {
+    await page.getByRole('button', { name: /^Export version/ }).click();
+  } else {
+    await page.getByRole('button', { name: 'More' }).click();
+    if (!name.startsWith('dialog-more')) {
+      const item = name.startsWith('dialog-move') ? 'Move to another host' : 'Export for another hypervisor';
+      await page.getByRole('menuitem', { name: item }).click();
+    }
+  }
+  if (/^dialog-move-(chosen|failed)/.test(name)) {
+    await page.getByRole('dialog').getByLabel('Host').click();
+    await page.getByRole('option').first().click();
+  }
+  await page.waitForTimeout(name.startsWith('dialog-move-failed') ? 16_000 : 700);
 }
 
 async function actJoining(page: Page, name: string): Promise<void> {
@@ -267,6 +293,7 @@ async function look(context: BrowserContext, name: string, path: string): Promis
       problems.push(`${name}: ${message.text()}`);
   });
   page.on('pageerror', (error) => problems.push(`${name}: ${error.message}`));
+  if (!name.startsWith('dialog-move-failed')) await answerQuestions(page);
   await page.goto(stack.url + path);
   await page.locator('h1').first().waitFor();
   await page.waitForTimeout(900);
@@ -277,7 +304,7 @@ async function look(context: BrowserContext, name: string, path: string): Promis
   if (sideways > 0) problems.push(`${name}: scrolls ${sideways} px sideways`);
   await page.screenshot({
     path: join(folder, `${name}.png`),
-    fullPage: /identity|guest|template|host/.test(name) && !/bring|map/.test(name),
+    fullPage: /identity|guest|template|host/.test(name) && !/bring|map|dialog/.test(name),
   });
   await page.close();
 }

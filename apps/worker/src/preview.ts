@@ -19,15 +19,16 @@ import { requestOf, resolveRequest, resolveSource, transferFor, viewOf } from '@
 import { needsBase } from '@offshoot/db/types';
 import { randomIds } from './ids.ts';
 
-/** Plans a change to a guest. Throws as `Driver.inspect` and `Driver.plan` do. */
+/** Plans a change to a guest, or an export. Throws as `Driver.inspect` and `Driver.plan` do. */
 export async function previewGuest(
   db: Db,
   driver: AnyDriver,
+  hostId: string,
   question: GuestQuestion,
   signal: AbortSignal,
 ): Promise<GuestPreview> {
-  const { guestId } = question;
-  const request = await resolveRequest(db, { request: requestOf(question), guestId, title: '' });
+  const guestId = 'guestId' in question ? question.guestId : null;
+  const request = await resolveRequest(db, { request: requestOf(question), guestId, title: '', hostId });
   const plan = driver.plan(request, await driver.inspect(request, signal), randomIds);
   return { plan: viewOf(plan), simulated: driver.info.simulated };
 }

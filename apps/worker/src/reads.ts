@@ -19,7 +19,7 @@ export function readsOf(db: Db, driver: AnyDriver, hostId: string): PreviewServe
       const { guest, base } = await guestOnBase(db, guestId);
       return driver.drift(guest, base, patience());
     },
-    'guest-plan': ({ question }) => previewGuest(db, driver, question, patience()),
+    'guest-plan': ({ question }) => previewGuest(db, driver, hostId, question, patience()),
     'base-users': async ({ baseId }) => {
       const { label, base } = await baseOf(db, baseId);
       try {

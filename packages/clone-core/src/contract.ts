@@ -377,7 +377,7 @@ export interface Generations {
   list: Generation[];
 }
 
-/** What can be asked of a guest's page before the click: the plan of a change to it, or of a template made of it. */
+/** What pages ask before the click: the plan of a change to a guest, of a template made of it, or of files to take along. */
 export const guestQuestionSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('refresh'), guestId: z.uuid(), options: refreshOptionsSchema }),
   z.strictObject({ kind: z.literal('restore'), guestId: z.uuid(), to: z.int().min(0) }),
@@ -394,6 +394,7 @@ export const guestQuestionSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('revert'), guestId: z.uuid(), name: snapshotNameSchema }),
   z.strictObject({ kind: z.literal('remove-snapshot'), guestId: z.uuid(), name: snapshotNameSchema }),
   z.strictObject({ kind: z.literal('export'), guestId: z.uuid(), format: z.enum(exportFormats) }),
+  z.strictObject({ kind: z.literal('export-version'), versionId: z.uuid(), format: z.enum(exportFormats) }),
   /** `memory`: with what runs in it. */
   z.strictObject({
     kind: z.literal('capture'),
@@ -404,7 +405,7 @@ export const guestQuestionSchema = z.discriminatedUnion('kind', [
 ]);
 export type GuestQuestion = z.infer<typeof guestQuestionSchema>;
 
-/** Its answer: what would happen to the guest. */
+/** Its answer: what would happen. */
 export interface GuestPreview {
   plan: PlanView;
   simulated: boolean;

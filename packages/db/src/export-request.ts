@@ -30,13 +30,21 @@ export async function makeExport(tx: Tx, request: Extract<StoredRequest, { kind:
     const { hostId, id: guestId, name: title } = guest;
     return { operations: [operation({ hostId, guestId, title, request, lane: 'bulk' })] };
   }
-  // A host that answers, with a whole copy.
+  const { hostId, title } = await exporterOf(tx, source.versionId);
+  return { operations: [operation({ hostId, guestId: null, title, request, lane: 'bulk' })] };
+}
+
+/** Who writes a template version into files: a host that answers, with a whole copy of it. Throws `source-missing`. */
+export async function exporterOf(
+  tx: Pick<Tx, 'query'>,
+  versionId: string,
+): Promise<{ hostId: string; title: string }> {
   const { rows } = await tx.query<{ hostId: string; title: string }>(
     `SELECT o."hostId", t."name" || ' v' || v."number" AS title FROM "template_version" v
        JOIN "template" t ON t."id" = v."templateId" JOIN "base" b ON b."id" = v."baseId"
        JOIN "base" o ON o."digest" = b."digest" AND o."damagedAt" IS NULL JOIN "host" h ON h."id" = o."hostId" WHERE v."id" = $1
      ORDER BY COALESCE(h."heartbeatAt" > clock_timestamp() - make_interval(secs => $2), false) DESC, o."id" = b."id" DESC LIMIT 1`,
-    [source.versionId, HOST_SILENT_SECONDS],
+    [versionId, HOST_SILENT_SECONDS],
   );
   const [row] = rows;
   if (!row)
@@ -45,7 +53,5 @@ export async function makeExport(tx: Tx, request: Extract<StoredRequest, { kind:
       remedy: 'Make a new version of the template.',
       field: 'source',
     });
-  return {
-    operations: [operation({ hostId: row.hostId, guestId: null, title: row.title, request, lane: 'bulk' })],
-  };
+  return row;
 }

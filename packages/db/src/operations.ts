@@ -20,7 +20,7 @@ export {
 export { refreshRequest, releaseState, requestRefresh, requestRestore } from './refresh-request.ts';
 export { mayArrive } from './arriving.ts';
 export { refuseQuestion, requestOf } from './question.ts';
-export { requestExport } from './export-request.ts';
+export { exporterOf, requestExport } from './export-request.ts';
 export { requestMove } from './move-request.ts';
 export { healCopies, requestTransfer, transferFor } from './transfer.ts';
 export { requestCancel, requestRetry } from './cancel.ts';

@@ -1,4 +1,4 @@
-/** What a preview of a change to a guest asks for, and what asking for it would be refused for. */
+/** What a preview of a change to a guest, or of an export, asks for, and what asking for it would be refused for. */
 import type { GuestQuestion } from '@offshoot/clone-core/contract';
 import type { Db } from './client.ts';
 import { makeExport } from './export-request.ts';
@@ -11,7 +11,12 @@ import type { StoredRequest } from './types.ts';
 type Asked = Extract<StoredRequest, { kind: GuestQuestion['kind'] }>;
 
 /** What would be stored for it. */
-export function requestOf({ guestId, ...asked }: GuestQuestion): Asked {
+export function requestOf(question: GuestQuestion): Asked {
+  if (question.kind === 'export-version') {
+    const { versionId, format } = question;
+    return { kind: 'export', source: { type: 'template', versionId }, format };
+  }
+  const { guestId, ...asked } = question;
   switch (asked.kind) {
     case 'reset':
       return { ...asked, agentTimeoutSeconds: AGENT_SECONDS };
@@ -36,7 +41,7 @@ export async function refuseQuestion(db: Db, question: GuestQuestion): Promise<v
   await persistently(async () => {
     try {
       await transaction(db, async (tx) => {
-        await make(tx, question.guestId, request);
+        await make(tx, question, request);
         throw new Enough();
       });
     } catch (thrown) {
@@ -48,16 +53,22 @@ export async function refuseQuestion(db: Db, question: GuestQuestion): Promise<v
 /** Rolls back what was made to see whether it can be. */
 class Enough extends Error {}
 
-async function make(tx: Tx, guestId: string, request: Asked): Promise<void> {
+async function make(tx: Tx, question: GuestQuestion, request: Asked): Promise<void> {
+  if (request.kind === 'export') await makeExport(tx, request);
+  else if ('guestId' in question) await makeOfGuest(tx, question.guestId, request);
+}
+
+async function makeOfGuest(
+  tx: Tx,
+  guestId: string,
+  request: Exclude<Asked, { kind: 'export' }>,
+): Promise<void> {
   switch (request.kind) {
     case 'refresh':
       await makeRefresh(tx, guestId, request, null);
       return;
     case 'migrate':
       await makeMove(tx, guestId, request, null);
-      return;
-    case 'export':
-      await makeExport(tx, request);
       return;
     default:
       await makeGuestOperation(tx, guestId, request);

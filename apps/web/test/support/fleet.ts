@@ -51,7 +51,8 @@ export async function seedFleet(databaseUrl: string, count: number): Promise<voi
   }
 }
 
-function factsOf(index: number): HostFacts {
+/** Of the host of that number. */
+export function factsOf(index: number): HostFacts {
   const memory = [64, 128, 256][index % 3] ?? 64;
   const store = [1, 2, 8][index % 3] ?? 1;
   return {

@@ -150,7 +150,7 @@ it('too many states: their last refresh says so, and the clone is made whole by 
 it('what would happen is told for every change to a guest, and is what is done', async () => {
   await lab.worker();
   const id = await refreshable('asked');
-  const plan = async (question: DistributiveOmit<GuestQuestion, 'guestId'>) =>
+  const plan = async (question: DistributiveOmit<Extract<GuestQuestion, { guestId: string }>, 'guestId'>) =>
     (await lab.queues.previewGuest('h1', { guestId: id, ...question })).plan;
   expect((await plan({ kind: 'snapshot', name: 's1' })).notes[0]?.text).toContain('no memory');
   const capture = await plan({ kind: 'capture', template: 'made-of-it', memory: false });

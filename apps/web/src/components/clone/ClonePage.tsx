@@ -254,7 +254,7 @@ function Form({
             <Stack gap="md" style={{ position: 'sticky', top: 72 }}>
               <PreviewPanel
                 preview={preview.data}
-                ready={request !== undefined}
+                ready={read.request !== undefined}
                 current={current}
                 error={refusal}
                 retry={() => {
@@ -264,7 +264,7 @@ function Form({
               />
               <Group justify="flex-end" gap="sm">
                 {current || refusal ? null : (
-                  <Text size="sm" c="dimmed">
+                  <Text size="sm" c="dimmed" ta="right" w={{ base: '100%', xs: 'auto' }}>
                     {read.request
                       ? 'Working out what will happen…'
                       : form.where !== 'auto' && chooses(form) && form.hostIds.length === 0

@@ -3,6 +3,9 @@ import type { PlacementPreview, PlanNote } from '@offshoot/clone-core/contract';
 import Link from 'next/link';
 import { formatBytes, formatDuration } from '../../lib/format.ts';
 
+/** Hosts that get none and are named at once; more are folded away. */
+const NAMED = 2;
+
 /** Which host gets how many, and why; then those that get none. */
 export function Places({ placement: { shares, others } }: { placement: PlacementPreview }) {
   return (
@@ -23,18 +26,34 @@ export function Places({ placement: { shares, others } }: { placement: Placement
           <Reason why={why} />
         </li>
       ))}
-      {others.map(({ hostId, name, refused, why }) => (
-        <li key={hostId}>
-          <Text size="sm" c="dimmed">
-            None on <HostLink id={hostId} name={name} />
-            {refused ? ': it can’t take one' : ''}
-          </Text>
-          <Reason why={why} />
+      {others.length > NAMED ? (
+        <li>
+          <details>
+            <Text component="summary" size="sm" c="dimmed" style={{ cursor: 'pointer' }}>
+              None on {others.length} other hosts
+            </Text>
+            <Stack gap={6} mt={6} component="ul" p={0} style={{ listStyle: 'none' }}>
+              <Others others={others} />
+            </Stack>
+          </details>
         </li>
-      ))}
+      ) : (
+        <Others others={others} />
+      )}
     </Stack>
   );
 }
+
+const Others = ({ others }: { others: PlacementPreview['others'] }) =>
+  others.map(({ hostId, name, refused, why }) => (
+    <li key={hostId}>
+      <Text size="sm" c="dimmed">
+        None on <HostLink id={hostId} name={name} />
+        {refused ? ': it can’t take one' : ''}
+      </Text>
+      <Reason why={why} />
+    </li>
+  ));
 
 /** May be long, and goes over several lines. */
 const Reason = ({ why }: { why: string }) => (

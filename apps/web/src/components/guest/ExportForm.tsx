@@ -1,13 +1,12 @@
 'use client';
 
 import { Select, Stack, Text } from '@mantine/core';
-import type { ExportFormat } from '@offshoot/clone-core/contract';
-import { useMutation } from '@tanstack/react-query';
+import type { ExportFormat, Source } from '@offshoot/clone-core/contract';
+import { useMutation, useQuery } from '@tanstack/react-query';
 import { useRouter } from 'next/navigation';
 import { useState } from 'react';
 import { useIdempotencyKey } from '../../lib/key.ts';
 import { publicError, useTRPC } from '../../lib/trpc.ts';
-import type { GuestView } from '../../server/views/guest.ts';
 import { Buttons } from './Buttons.tsx';
 import { GuestPlan, useGuestPlan } from './GuestPlan.tsx';
 
@@ -19,13 +18,17 @@ const formats: { value: ExportFormat; label: string }[] = [
   { value: 'raw', label: 'raw: disks for anything' },
 ];
 
-/** A guest's disks as files for another hypervisor, and what that takes, before the click. */
-export function ExportForm({ guest, onDone }: { guest: GuestView; onDone: () => void }) {
+/** A guest's or a template version's disks as files for another hypervisor, and what that takes, before the click. */
+export function ExportForm({ source, onDone }: { source: Source; onDone: () => void }) {
   const trpc = useTRPC();
   const router = useRouter();
   const [idempotencyKey] = useIdempotencyKey();
   const [format, setFormat] = useState<ExportFormat>('ova');
-  const preview = useGuestPlan({ kind: 'export', guestId: guest.id, format });
+  const preview = useGuestPlan(
+    source.type === 'guest'
+      ? { kind: 'export', guestId: source.id, format }
+      : { kind: 'export-version', versionId: source.versionId, format },
+  );
   const start = useMutation(
     trpc.operation.create.export.mutationOptions({
       onSuccess: ({ operationIds }) => {
@@ -34,11 +37,13 @@ export function ExportForm({ guest, onDone }: { guest: GuestView; onDone: () => 
       },
     }),
   );
-  const { agreed } = preview;
+  const { agreed, hostId } = preview;
+  const host = useQuery(trpc.host.names.queryOptions()).data?.find(({ id }) => id === hostId)?.name;
   return (
     <Stack gap="sm">
       <Text size="sm">
-        Its disks are written into files on its host, with checksums. The guest stays as it is.
+        Its disks are written into files on {host ?? 'its host'}, with checksums.{' '}
+        {source.type === 'guest' ? 'The guest' : 'The version'} stays as it is.
       </Text>
       <Select
         label="Format"
@@ -56,7 +61,7 @@ export function ExportForm({ guest, onDone }: { guest: GuestView; onDone: () => 
         onGo={() =>
           start.mutate({
             idempotencyKey,
-            source: { type: 'guest', id: guest.id },
+            source,
             format,
             agreedFingerprint: agreed,
           })

@@ -1,6 +1,6 @@
 'use client';
 
-import { Skeleton, Stack } from '@mantine/core';
+import { Box, Skeleton, Stack } from '@mantine/core';
 import type { GuestQuestion } from '@offshoot/clone-core/contract';
 import { keepPreviousData, skipToken, useQuery } from '@tanstack/react-query';
 import { publicError, useTRPC } from '../../lib/trpc.ts';
@@ -26,6 +26,8 @@ export function useGuestPlan(question: GuestQuestion | null) {
     refused,
     agreed: preview.isPlaceholderData ? undefined : plan?.fingerprint,
     isPending: preview.isPending,
+    /** Who would do it. */
+    hostId: preview.data?.hostId,
     again: () => void preview.refetch(),
   };
 }
@@ -43,9 +45,11 @@ export function GuestPlan({
     <>
       {told ? <Problem error={told} {...(told.retryable ? { retry: again } : {})} /> : null}
       {plan ? (
-        <PlanSummary plan={plan} />
+        <Box component="section" className="panel" p="sm" bg="var(--surface)" aria-label="What will happen">
+          <PlanSummary plan={plan} />
+        </Box>
       ) : isPending ? (
-        <Stack gap="xs" aria-label="Working out what will happen" aria-busy>
+        <Stack className="panel" p="sm" gap="xs" aria-label="Working out what will happen" aria-busy>
           <Skeleton h={16} w="70%" />
           <Skeleton h={12} w="50%" />
           <Skeleton h={64} />

@@ -5,12 +5,13 @@ import Link from 'next/link';
 import { useRouter } from 'next/navigation';
 import type { KeyboardEvent } from 'react';
 import type { CloneMode } from '@offshoot/clone-core/contract';
+import { oneOf } from '../../lib/address.ts';
 import { formatBytes } from '../../lib/format.ts';
+import { GUESTS_A_PAGE, guestSorts, type GuestQuery } from '../../lib/guest-query.ts';
 import { onRowKey } from '../../lib/row-keys.ts';
 import type { GuestView } from '../../server/views/guest.ts';
 import { GuestStateLabel } from '../display/State.tsx';
 import { Ago, Copyable, Quiet, Simulated } from '../display/Text.tsx';
-import type { GuestQuery } from './GuestsPage.tsx';
 import { SourceLink } from './SourceLink.tsx';
 
 interface Props {
@@ -129,7 +130,7 @@ export function GuestTable({ guests, total, query, onQuery, selected, onSelect, 
       sortStatus={sortStatus}
       onSortStatusChange={({ columnAccessor, direction }) =>
         onQuery({
-          sort: sorts.find((sort) => sort === columnAccessor) ?? 'name',
+          sort: oneOf(guestSorts, String(columnAccessor)) ?? 'name',
           descending: direction === 'desc',
           page: 1,
         })
@@ -146,9 +147,7 @@ export function GuestTable({ guests, total, query, onQuery, selected, onSelect, 
       page={query.page ?? 1}
       onPageChange={(page) => onQuery({ page })}
       totalRecords={total}
-      recordsPerPage={query.pageSize ?? 50}
+      recordsPerPage={query.pageSize ?? GUESTS_A_PAGE}
     />
   );
 }
-
-const sorts = ['name', 'state', 'usedBytes', 'createdAt', 'address'] as const;

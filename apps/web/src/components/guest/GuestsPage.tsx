@@ -1,16 +1,26 @@
 'use client';
 
-import { Box, Button, Group, Pagination, Select, Text, TextInput } from '@mantine/core';
-import { useDebouncedValue, useMediaQuery } from '@mantine/hooks';
-import { cloneModes, guestStates } from '@offshoot/clone-core/contract';
-import { IconPlayerPlay, IconPlayerStop, IconSearch, IconTrash } from '@tabler/icons-react';
+import { Box, Button, Group, Pagination, Select, Text } from '@mantine/core';
+import { useMediaQuery } from '@mantine/hooks';
+import { guestStates } from '@offshoot/clone-core/contract';
+import { IconPlayerPlay, IconPlayerStop, IconTrash } from '@tabler/icons-react';
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
 import Link from 'next/link';
+import { useSearchParams } from 'next/navigation';
 import { useState } from 'react';
+import { changeAddress, oneOf } from '../../lib/address.ts';
 import { count } from '../../lib/format.ts';
-import { useTRPC, type Inputs } from '../../lib/trpc.ts';
+import {
+  guestAddressOf,
+  guestKinds,
+  guestQueryOf,
+  GUESTS_A_PAGE,
+  type GuestQuery,
+} from '../../lib/guest-query.ts';
+import { useTRPC } from '../../lib/trpc.ts';
 import type { GuestView } from '../../server/views/guest.ts';
 import { Empty, Failed, PageTitle, SkeletonRows } from '../display/Blocks.tsx';
+import { SearchField } from '../display/SearchField.tsx';
 import { guestStateWord } from '../display/State.tsx';
 import { IdentityAlarms } from '../identity/Alarms.tsx';
 import { ActionDialog, type Action } from './actions.tsx';
@@ -18,9 +28,7 @@ import { GuestCards } from './GuestCards.tsx';
 import { GuestTable } from './GuestTable.tsx';
 import classes from './guests.module.css';
 
-export const PAGE_SIZE = 50;
-export type GuestQuery = Exclude<Inputs['guest']['list'], void>;
-const modes = [
+const kinds = [
   { value: 'linked', label: 'Linked' },
   { value: 'full', label: 'Full' },
   { value: 'memory', label: 'With memory' },
@@ -36,28 +44,20 @@ const pageWords = {
 } as const;
 
 /** Where is mine, and how do I get in? */
-export function GuestsPage({ initialHost }: { initialHost: string | null }) {
+export function GuestsPage() {
   const trpc = useTRPC();
   const narrow = useMediaQuery('(max-width: 48em)', false);
-  const [query, setQuery] = useState<GuestQuery>({
-    sort: 'name',
-    descending: false,
-    page: 1,
-    pageSize: PAGE_SIZE,
-    hostId: initialHost,
-  });
-  const [typed, setTyped] = useState('');
-  const [search] = useDebouncedValue(typed, 200);
+  const query = guestQueryOf(new URLSearchParams(useSearchParams()));
   const [selected, setSelected] = useState<GuestView[]>([]);
   const [action, setAction] = useState<Action | null>(null);
   const hosts = useQuery(trpc.host.names.queryOptions());
   const owners = useQuery(trpc.guest.owners.queryOptions());
   const guests = useQuery({
-    ...trpc.guest.list.queryOptions({ ...query, search }),
+    ...trpc.guest.list.queryOptions(query),
     placeholderData: keepPreviousData,
   });
-  const change = (part: GuestQuery): void => setQuery((old) => ({ ...old, page: 1, ...part }));
-  const filtered = search !== '' || query.state || query.hostId || query.mode || query.ownerId;
+  const change = (part: GuestQuery): void => changeAddress(guestAddressOf({ page: 1, ...part }));
+  const filtered = query.search !== '' || query.state || query.hostId || query.mode || query.ownerId;
   const { data } = guests;
   // What is selected lives on as its newest self.
   const fresh = selected.map((old) => data?.guests.find((guest) => guest.id === old.id) ?? old);
@@ -77,16 +77,11 @@ export function GuestsPage({ initialHost }: { initialHost: string | null }) {
       />
       <IdentityAlarms />
       <Box className={classes['filters'] ?? ''} mb="sm">
-        <TextInput
-          data-page-search
-          value={typed}
-          onChange={(event) => {
-            setTyped(event.currentTarget.value);
-            change({});
-          }}
+        <SearchField
+          label="Search guests"
           placeholder="Name, address or MAC"
-          aria-label="Search guests"
-          leftSection={<IconSearch size={15} aria-hidden />}
+          value={query.search ?? ''}
+          onChange={(search) => change({ search })}
         />
         <Select
           aria-label="State"
@@ -94,20 +89,15 @@ export function GuestsPage({ initialHost }: { initialHost: string | null }) {
           clearable
           data={guestStates.map((state) => ({ value: state, label: guestStateWord(state) }))}
           value={query.state ?? null}
-          onChange={(value) => change({ state: guestStates.find((state) => state === value) ?? null })}
+          onChange={(value) => change({ state: oneOf(guestStates, value) })}
         />
         <Select
           aria-label="Kind"
           placeholder="Any kind"
           clearable
-          data={modes}
+          data={kinds}
           value={query.mode ?? null}
-          onChange={(value) =>
-            change({
-              mode:
-                [...cloneModes, 'found' as const, 'foreign' as const].find((mode) => mode === value) ?? null,
-            })
-          }
+          onChange={(value) => change({ mode: oneOf(guestKinds, value) })}
         />
         {(hosts.data?.length ?? 0) > 1 ? (
           <Select
@@ -144,10 +134,7 @@ export function GuestsPage({ initialHost }: { initialHost: string | null }) {
             action={
               <Button
                 variant="default"
-                onClick={() => {
-                  setTyped('');
-                  setQuery({ sort: 'name', descending: false, page: 1, pageSize: PAGE_SIZE });
-                }}
+                onClick={() => change({ search: '', state: null, mode: null, hostId: null, ownerId: null })}
               >
                 Show all
               </Button>
@@ -170,15 +157,15 @@ export function GuestsPage({ initialHost }: { initialHost: string | null }) {
       ) : narrow ? (
         <>
           <GuestCards guests={data.guests} selected={fresh} onSelect={setSelected} />
-          {data.total > PAGE_SIZE ? (
+          {data.total > GUESTS_A_PAGE ? (
             <Group justify="center" mt="md">
               <Pagination
                 size="sm"
                 siblings={0}
-                total={Math.ceil(data.total / PAGE_SIZE)}
+                total={Math.ceil(data.total / GUESTS_A_PAGE)}
                 value={query.page ?? 1}
                 onChange={(page) => {
-                  setQuery((old) => ({ ...old, page }));
+                  change({ page });
                   window.scrollTo({ top: 0 });
                 }}
                 getControlProps={(control) => ({ 'aria-label': pageWords[control] })}
@@ -192,7 +179,7 @@ export function GuestsPage({ initialHost }: { initialHost: string | null }) {
           guests={data.guests}
           total={data.total}
           query={query}
-          onQuery={(part) => setQuery((old) => ({ ...old, ...part }))}
+          onQuery={change}
           selected={fresh}
           onSelect={setSelected}
           fetching={guests.isPlaceholderData}

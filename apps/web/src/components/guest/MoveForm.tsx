@@ -47,7 +47,14 @@ export function MoveForm({ guest, onDone }: { guest: GuestView; onDone: () => vo
         placeholder="Choose where it goes"
         data={others.map(({ id, name, state, facts }) => ({
           value: id,
-          label: facts ? `${name} · ${formatBytes(facts.store.freeBytes)} free` : name,
+          label:
+            state === 'silent'
+              ? `${name} · not heard from`
+              : state === 'problem'
+                ? `${name} · needs attention`
+                : facts
+                  ? `${name} · ${formatBytes(facts.store.freeBytes)} free`
+                  : name,
           disabled: state !== 'online',
         }))}
         value={hostId}

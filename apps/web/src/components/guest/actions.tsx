@@ -64,7 +64,9 @@ export function ActionDialog({ action, guests, onDone }: DialogProps & { action:
       {action === 'delete' ? <Delete guests={guests} onDone={onDone} /> : null}
       {action === 'refresh' && guests[0] ? <RefreshForm guest={guests[0]} onDone={onDone} /> : null}
       {action === 'verify' && guests[0] ? <VerifyForm guest={guests[0]} onDone={onDone} /> : null}
-      {action === 'export' && guests[0] ? <ExportForm guest={guests[0]} onDone={onDone} /> : null}
+      {action === 'export' && guests[0] ? (
+        <ExportForm source={{ type: 'guest', id: guests[0].id }} onDone={onDone} />
+      ) : null}
       {action === 'migrate' && guests[0] ? <MoveForm guest={guests[0]} onDone={onDone} /> : null}
       {action === 'promote' && guests[0] ? <PromoteForm guest={guests[0]} onDone={onDone} /> : null}
       {action === 'reset' && guests[0] ? <ResetForm guest={guests[0]} onDone={onDone} /> : null}

@@ -5,15 +5,13 @@ import { DataTable, type DataTableColumn } from 'mantine-datatable';
 import Link from 'next/link';
 import { useRouter } from 'next/navigation';
 import type { KeyboardEvent } from 'react';
+import { oneOf } from '../../lib/address.ts';
+import { hostSorts, type HostQuery } from '../../lib/host-query.ts';
 import { onRowKey } from '../../lib/row-keys.ts';
-import type { Inputs } from '../../lib/trpc.ts';
 import type { HostView } from '../../server/views/host.ts';
 import { HostStateLabel } from '../display/State.tsx';
 import { Ago, Quiet, Simulated } from '../display/Text.tsx';
 import { acceleratorNames, fillsOf, SmallMeter } from './Meter.tsx';
-
-export type HostQuery = Exclude<Inputs['host']['page'], void>;
-const sorts = ['name', 'state', 'load', 'memory', 'storage', 'guests'] as const;
 
 const meter = (index: number) =>
   function MeterCell(host: HostView) {
@@ -129,7 +127,7 @@ export function HostTable({
       sortStatus={{ columnAccessor: query.sort ?? 'name', direction: query.descending ? 'desc' : 'asc' }}
       onSortStatusChange={({ columnAccessor, direction }) =>
         onQuery({
-          sort: sorts.find((sort) => sort === columnAccessor) ?? 'name',
+          sort: oneOf(hostSorts, String(columnAccessor)) ?? 'name',
           descending: direction === 'desc',
           page: 1,
         })

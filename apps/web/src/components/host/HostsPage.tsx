@@ -1,50 +1,50 @@
 'use client';
 
-import { Button, Group, Pagination, SegmentedControl, Select, Stack, TextInput } from '@mantine/core';
-import { useDebouncedValue, useMediaQuery } from '@mantine/hooks';
-import { IconSearch } from '@tabler/icons-react';
+import { Button, Group, Pagination, SegmentedControl, Select, Stack } from '@mantine/core';
+import { useMediaQuery } from '@mantine/hooks';
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
-import { useState } from 'react';
+import { useSearchParams } from 'next/navigation';
+import { changeAddress, oneOf } from '../../lib/address.ts';
 import { MOST_DRAWN } from '../../lib/fleet-map.ts';
+import {
+  hostAccelerators,
+  hostAddressOf,
+  hostQueryOf,
+  HOSTS_A_PAGE,
+  hostStates,
+  type HostQuery,
+} from '../../lib/host-query.ts';
 import { useTRPC } from '../../lib/trpc.ts';
 import { Empty, Failed, PageTitle, Section, SkeletonRows } from '../display/Blocks.tsx';
+import { SearchField } from '../display/SearchField.tsx';
 import { AddHost } from './fleet/AddHost.tsx';
 import { FleetMap } from './FleetMap.tsx';
 import { FleetSummary } from './FleetSummary.tsx';
 import { HostCard } from './HostCard.tsx';
-import { HostTable, type HostQuery } from './HostTable.tsx';
+import { HostTable } from './HostTable.tsx';
 import { acceleratorNames } from './Meter.tsx';
 import { TransferList, useTransfers } from './Transfers.tsx';
 
-const PAGE_SIZE = 50;
-const begin: HostQuery = { sort: 'name', descending: false, page: 1, pageSize: PAGE_SIZE };
-const states = [
-  { value: 'online', label: 'Online' },
-  { value: 'problem', label: 'Needs attention' },
-  { value: 'silent', label: 'Not heard from' },
-] as const;
-const accelerators = (['kvm', 'tcg', 'simulated'] as const).map((value) => ({
-  value,
-  label: acceleratorNames[value],
-}));
+const stateWords = { online: 'Online', problem: 'Needs attention', silent: 'Not heard from' } as const;
+const states = hostStates.map((value) => ({ value, label: stateWords[value] }));
+const accelerators = hostAccelerators.map((value) => ({ value, label: acceleratorNames[value] }));
 
 /** Are the machines well, is there room, and what is on its way between them? */
 export function HostsPage() {
   const trpc = useTRPC();
   const narrow = useMediaQuery('(max-width: 48em)', false);
-  const [query, setQuery] = useState<HostQuery>(begin);
-  const [typed, setTyped] = useState('');
-  const [search] = useDebouncedValue(typed, 200);
-  const [view, setView] = useState<'list' | 'map'>('list');
+  const params = new URLSearchParams(useSearchParams());
+  const query = hostQueryOf(params);
+  const view = params.get('view') === 'map' ? 'map' : 'list';
   const { data, error, refetch, isPlaceholderData } = useQuery({
-    ...trpc.host.page.queryOptions({ ...query, search }),
+    ...trpc.host.page.queryOptions(query),
     refetchInterval: 15_000,
     placeholderData: keepPreviousData,
   });
   const moving = useTransfers();
   const transfers = moving.data?.transfers ?? [];
-  const change = (part: HostQuery): void => setQuery((old) => ({ ...old, page: 1, ...part }));
-  const filtered = search !== '' || Boolean(query.state) || Boolean(query.accelerator);
+  const change = (part: HostQuery): void => changeAddress(hostAddressOf({ page: 1, ...part }));
+  const filtered = query.search !== '' || Boolean(query.state) || Boolean(query.accelerator);
   const title = (
     <PageTitle title="Hosts">
       <AddHost />
@@ -85,16 +85,11 @@ export function HostsPage() {
         {many ? (
           <Group gap="xs" justify="space-between">
             <Group gap="xs">
-              <TextInput
-                data-page-search
-                value={typed}
-                onChange={(event) => {
-                  setTyped(event.currentTarget.value);
-                  change({});
-                }}
+              <SearchField
+                label="Search hosts"
                 placeholder="Name"
-                aria-label="Search hosts"
-                leftSection={<IconSearch size={15} aria-hidden />}
+                value={query.search ?? ''}
+                onChange={(search) => change({ search })}
                 w={{ base: '100%', xs: 220 }}
               />
               <Select
@@ -102,11 +97,9 @@ export function HostsPage() {
                 placeholder="Any state"
                 clearable
                 w={170}
-                data={[...states]}
+                data={states}
                 value={query.state ?? null}
-                onChange={(value) =>
-                  change({ state: states.find((state) => state.value === value)?.value ?? null })
-                }
+                onChange={(value) => change({ state: oneOf(hostStates, value) })}
               />
               <Select
                 aria-label="Accelerator"
@@ -115,17 +108,13 @@ export function HostsPage() {
                 w={160}
                 data={accelerators}
                 value={query.accelerator ?? null}
-                onChange={(value) =>
-                  change({
-                    accelerator: accelerators.find((each) => each.value === value)?.value ?? null,
-                  })
-                }
+                onChange={(value) => change({ accelerator: oneOf(hostAccelerators, value) })}
               />
             </Group>
             <SegmentedControl
               aria-label="Show as"
               value={view}
-              onChange={(value) => setView(value === 'map' ? 'map' : 'list')}
+              onChange={(value) => changeAddress({ view: value === 'map' ? value : null })}
               data={[
                 { value: 'list', label: 'List' },
                 { value: 'map', label: 'Map' },
@@ -139,10 +128,7 @@ export function HostsPage() {
             action={
               <Button
                 variant="default"
-                onClick={() => {
-                  setTyped('');
-                  setQuery(begin);
-                }}
+                onClick={() => change({ search: '', state: null, accelerator: null })}
               >
                 Show all
               </Button>
@@ -165,20 +151,15 @@ export function HostsPage() {
             ))}
           </Stack>
         ) : (
-          <HostTable
-            hosts={data.hosts}
-            query={query}
-            onQuery={(part) => setQuery((old) => ({ ...old, ...part }))}
-            fetching={isPlaceholderData}
-          />
+          <HostTable hosts={data.hosts} query={query} onQuery={change} fetching={isPlaceholderData} />
         )}
-        {view === 'list' && data.total > PAGE_SIZE ? (
+        {view === 'list' && data.total > HOSTS_A_PAGE ? (
           <Group justify="center">
             <Pagination
               size="sm"
               value={query.page ?? 1}
-              onChange={(page) => setQuery((old) => ({ ...old, page }))}
-              total={Math.ceil(data.total / PAGE_SIZE)}
+              onChange={(page) => change({ page })}
+              total={Math.ceil(data.total / HOSTS_A_PAGE)}
               getControlProps={(control) => ({ 'aria-label': `${control} page` })}
             />
           </Group>

@@ -67,8 +67,10 @@ export function OperationPage({ id }: { id: string }) {
 }
 
 function About({ operation }: { operation: OperationView }) {
+  const trpc = useTRPC();
   const now = useNow();
   const seconds = secondsOf(operation, now ?? 0);
+  const together = useQuery(trpc.operation.together.queryOptions({ batchId: operation.batchId })).data ?? 1;
   return (
     <Facts
       facts={[
@@ -103,12 +105,16 @@ function About({ operation }: { operation: OperationView }) {
             </span>
           ),
         ],
-        [
-          'Batch',
-          <Link key="batch" href={`/operations/batch/${operation.batchId}`}>
-            All operations of this click
-          </Link>,
-        ],
+        ...(together > 1
+          ? [
+              [
+                'Batch',
+                <Link key="batch" href={`/operations/batch/${operation.batchId}`}>
+                  All {together} operations of this click
+                </Link>,
+              ] as const,
+            ]
+          : []),
         ['Id', <Copyable key="id" value={operation.id} />],
       ]}
     />

@@ -1,11 +1,12 @@
 'use client';
 
-import { Button, Group, SegmentedControl, TextInput } from '@mantine/core';
-import { useDebouncedValue } from '@mantine/hooks';
-import { IconSearch } from '@tabler/icons-react';
+import { Button, Group, SegmentedControl } from '@mantine/core';
 import Link from 'next/link';
+import { useSearchParams } from 'next/navigation';
 import { useState } from 'react';
+import { changeAddress, oneOf, searchOf } from '../../lib/address.ts';
 import { Empty, PageTitle } from '../display/Blocks.tsx';
+import { SearchField } from '../display/SearchField.tsx';
 import { OperationList } from './OperationList.tsx';
 
 const shows = ['all', 'active', 'failed', 'finished'] as const;
@@ -20,34 +21,29 @@ const emptyTitles: Readonly<Record<Show, string>> = {
 
 /** What happened, what is happening? */
 export function OperationsPage() {
-  const [show, setShow] = useState<Show>('all');
-  const [typed, setTyped] = useState('');
-  const [search] = useDebouncedValue(typed, 200);
+  const params = new URLSearchParams(useSearchParams());
+  const show = oneOf(shows, params.get('show')) ?? 'all';
+  const search = searchOf(params);
   const [cursors, setCursors] = useState<string[]>([]);
-  const begin = (): void => setCursors([]);
+  const change = (part: { q?: string; show?: Show }): void => {
+    changeAddress({ ...part, ...(part.show === 'all' ? { show: null } : {}) });
+    setCursors([]);
+  };
   return (
     <>
       <PageTitle title="Operations" />
       <Group gap="xs" mb="sm">
-        <TextInput
-          data-page-search
-          value={typed}
-          onChange={(event) => {
-            setTyped(event.currentTarget.value);
-            begin();
-          }}
+        <SearchField
+          label="Search operations"
           placeholder="Name"
-          aria-label="Search operations"
-          leftSection={<IconSearch size={15} aria-hidden />}
+          value={search}
+          onChange={(q) => change({ q })}
           w={{ base: '100%', xs: 240 }}
         />
         <SegmentedControl
           aria-label="Show"
           value={show}
-          onChange={(value) => {
-            setShow(shows.find((known) => known === value) ?? 'all');
-            begin();
-          }}
+          onChange={(value) => change({ show: oneOf(shows, value) ?? 'all' })}
           data={[
             { value: 'all', label: 'All' },
             { value: 'active', label: 'Now' },
@@ -63,14 +59,7 @@ export function OperationsPage() {
             <Empty
               title="No operation is like that"
               action={
-                <Button
-                  variant="default"
-                  onClick={() => {
-                    setTyped('');
-                    setShow('all');
-                    begin();
-                  }}
-                >
+                <Button variant="default" onClick={() => change({ q: '', show: 'all' })}>
                   Show all
                 </Button>
               }

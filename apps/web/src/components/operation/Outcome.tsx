@@ -8,7 +8,6 @@ import {
   IconClock,
   IconPlayerStop,
 } from '@tabler/icons-react';
-import type { TransferOutcome } from '@offshoot/clone-core/contract';
 import type { IdentityOutcome } from '@offshoot/clone-core/contract/identity';
 import { useQuery } from '@tanstack/react-query';
 import type { ReactNode } from 'react';
@@ -20,6 +19,7 @@ import { verdict, verificationWords } from '../../lib/verification.ts';
 import type { OperationView } from '../../server/views/operation.ts';
 import { PlanSummary } from '../clone/PlanSummary.tsx';
 import { Copyable } from '../display/Text.tsx';
+import { exportFacts, transferFacts } from './outcome-facts.tsx';
 
 /** The answer on top of the page: why it waits, how it ended, what was undone. */
 export function Outcome({ operation }: { operation: OperationView }) {
@@ -154,8 +154,7 @@ function Finished({ operation }: { operation: OperationView }) {
     facts.push(
       `Moved ${formatBytes(result.movedBytes ?? 0)}, stores ${formatBytes(result.storedBytes ?? 0)}`,
     );
-  for (const file of result?.exported?.files ?? [])
-    facts.push(`${file.path} on ${operation.host.name}, ${formatBytes(file.bytes)}, sha256 ${file.sha256}`);
+  if (result?.exported !== undefined) facts.push(...exportFacts(result.exported, operation.host.name));
   if (result?.pauseMs !== undefined && operation.kind === 'migrate')
     facts.push(`It stood still for ${result.pauseMs} ms and ran on there`);
   if (result?.transfer !== undefined) facts.push(...transferFacts(result.transfer));
@@ -184,26 +183,6 @@ function Finished({ operation }: { operation: OperationView }) {
       )}
     </Box>
   );
-}
-
-function transferFacts({
-  receivedBytes,
-  reusedBytes,
-  from,
-  interruptions,
-  damaged,
-}: TransferOutcome): string[] {
-  return [
-    `${formatBytes(receivedBytes)} came from ${from.length === 0 ? 'nowhere' : from.join(' and ')}; ${formatBytes(reusedBytes)} were here already`,
-    ...(interruptions === 0
-      ? []
-      : [
-          `The connection broke ${interruptions === 1 ? 'once' : `${interruptions} times`}; it went on where it was`,
-        ]),
-    ...(damaged.length === 0
-      ? []
-      : [`The copy on ${damaged.join(', ')} is damaged: it is set aside and fetched again`]),
-  ];
 }
 
 function identityFacts(identity: IdentityOutcome): string[] {

@@ -1,7 +1,13 @@
 'use client';
 
-import { Box, Button, Group, Text, Title } from '@mantine/core';
-import { IconBinaryTree2, IconArrowsSplit2, IconCopyPlus, IconTrash } from '@tabler/icons-react';
+import { Box, Button, Group, Modal, Text, Title } from '@mantine/core';
+import {
+  IconBinaryTree2,
+  IconArrowsSplit2,
+  IconCopyPlus,
+  IconPackageExport,
+  IconTrash,
+} from '@tabler/icons-react';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import Link from 'next/link';
 import { useState } from 'react';
@@ -10,6 +16,7 @@ import { publicError, useTRPC } from '../../lib/trpc.ts';
 import type { TemplateVersionView } from '../../server/views/template.ts';
 import { Empty, Facts, FailedPage, PageTitle, Problem, Section, SkeletonRows } from '../display/Blocks.tsx';
 import { Ago, Copyable } from '../display/Text.tsx';
+import { ExportForm } from '../guest/ExportForm.tsx';
 import { BringDialog } from '../host/BringDialog.tsx';
 import { InsideReport, type Cleaning } from '../identity/InsideReport.tsx';
 import { DeleteVersion } from './DeleteVersion.tsx';
@@ -27,6 +34,7 @@ export function TemplatePage({ id }: { id: string }) {
   );
   const [doomed, setDoomed] = useState<TemplateVersionView | null>(null);
   const [brought, setBrought] = useState<TemplateVersionView | null>(null);
+  const [exported, setExported] = useState<TemplateVersionView | null>(null);
   if (error && !template)
     return (
       <FailedPage
@@ -96,10 +104,25 @@ export function TemplatePage({ id }: { id: string }) {
             cleaning={cleaning}
             onDelete={() => setDoomed(version)}
             onBring={() => setBrought(version)}
+            onExport={() => setExported(version)}
           />
         ))
       )}
       {brought ? <BringDialog versionId={brought.id} onClose={() => setBrought(null)} /> : null}
+      <Modal
+        opened={exported !== null}
+        onClose={() => setExported(null)}
+        title={`Export ${template.name} v${exported?.number ?? ''}?`}
+        centered
+        radius="md"
+      >
+        {exported ? (
+          <ExportForm
+            source={{ type: 'template', versionId: exported.id }}
+            onDone={() => setExported(null)}
+          />
+        ) : null}
+      </Modal>
       {doomed ? <DeleteVersion template={template} version={doomed} onClose={() => setDoomed(null)} /> : null}
     </>
   );
@@ -110,11 +133,13 @@ function Version({
   cleaning,
   onDelete,
   onBring,
+  onExport,
 }: {
   version: TemplateVersionView;
   cleaning: Cleaning;
   onDelete: () => void;
   onBring: () => void;
+  onExport: () => void;
 }) {
   return (
     <Section
@@ -129,6 +154,15 @@ function Version({
             aria-label={`Delete version ${version.number}`}
           >
             Delete
+          </Button>
+          <Button
+            size="xs"
+            variant="default"
+            leftSection={<IconPackageExport size={14} aria-hidden />}
+            onClick={onExport}
+            aria-label={`Export version ${version.number}`}
+          >
+            Export…
           </Button>
           <Button
             size="xs"

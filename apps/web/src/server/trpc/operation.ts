@@ -68,6 +68,11 @@ export const operationRouter = router({
     return rows.map(operationView);
   }),
 
+  /** How many operations one click asked for. */
+  together: procedure
+    .input(z.object({ batchId: z.uuid() }))
+    .query(({ input }) => db().prisma.operation.count({ where: { batchId: input.batchId } })),
+
   create: createRouter,
 
   cancel: procedure

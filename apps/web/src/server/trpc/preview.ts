@@ -1,6 +1,6 @@
 import { cloneRequestSchema, guestQuestionSchema } from '@offshoot/clone-core/contract';
 import { dutyProblem } from '@offshoot/db/duty';
-import { refuseQuestion } from '@offshoot/db/operations';
+import { exporterOf, refuseQuestion } from '@offshoot/db/operations';
 import { checkIdentity } from '../identity/door.ts';
 import { hostOfGuest, hostOfSource } from '../sources.ts';
 import { previewPlaced } from '../placement.ts';
@@ -22,10 +22,13 @@ export const previewRouter = router({
     return queues().preview(hostId, input);
   }),
 
-  /** What a change to a guest would do, as its host's worker plans it now. */
+  /** What a change to a guest, or an export, would do, as the worker of its host plans it now. */
   guest: procedure.input(guestQuestionSchema).query(async ({ input }) => {
-    const hostId = await hostOfGuest(input.guestId);
+    const hostId =
+      input.kind === 'export-version'
+        ? (await exporterOf(db().pool, input.versionId)).hostId
+        : await hostOfGuest(input.guestId);
     await refuseQuestion(db(), input);
-    return queues().previewGuest(hostId, input);
+    return { ...(await queues().previewGuest(hostId, input)), hostId };
   }),
 });

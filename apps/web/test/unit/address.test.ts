@@ -1,0 +1,43 @@
+import { expect, it } from 'vitest';
+import { guestAddressOf, guestQueryOf } from '../../src/lib/guest-query.ts';
+import { hostAddressOf, hostQueryOf } from '../../src/lib/host-query.ts';
+
+const addressOf = (part: Record<string, string | null>): URLSearchParams =>
+  new URLSearchParams(
+    Object.entries(part).filter((each): each is [string, string] => each[1] !== null && each[1] !== ''),
+  );
+
+it('a list of guests is found again from its address', () => {
+  const query = {
+    search: 'web & co',
+    state: 'running',
+    mode: 'found',
+    hostId: 'host-2',
+    ownerId: 'u1',
+    sort: 'usedBytes',
+    descending: true,
+    page: 3,
+    pageSize: 50,
+  } as const;
+  expect(guestQueryOf(addressOf(guestAddressOf(query)))).toEqual(query);
+  // What is as it is anyway is not written down.
+  expect(addressOf(guestAddressOf(guestQueryOf(new URLSearchParams()))).toString()).toBe('');
+});
+
+it('a list of hosts is found again from its address', () => {
+  const query = {
+    search: 'rack',
+    state: 'silent',
+    accelerator: 'tcg',
+    sort: 'load',
+    descending: true,
+    page: 2,
+    pageSize: 50,
+  } as const;
+  expect(hostQueryOf(addressOf(hostAddressOf(query)))).toEqual(query);
+});
+
+it('what an address makes up is left out, so that the list still comes', () => {
+  const made = new URLSearchParams({ state: 'on fire', kind: 'x', host: '../etc', sort: 'uuid', page: '-1' });
+  expect(guestQueryOf(made)).toEqual(guestQueryOf(new URLSearchParams()));
+});
