@@ -90,7 +90,7 @@ export function verdictRemedy(
 ): string | undefined {
   if (outcome.verdict === 'attested' || outcome.verdict === 'unasked') return undefined;
   return outcome.policy === 'strict' && outcome.linkUpAt === undefined
-    ? 'The guest is kept for you to look at: open its console and put it right. Stopped and started here, it is asked anew; or delete it and clone again.'
+    ? 'The guest is kept for you to look at: virt-viewer on its host shows its screen; put it right. Stopped and started here, it is asked anew; or delete it and clone again.'
     : 'Look inside before others rely on it, or delete it and clone again.';
 }
 
