@@ -95,6 +95,10 @@ function refuse(why: string, cause: unknown): OffshootError {
   });
 }
 
+/** Of some nothing can be taken away from outside: they are in the list to be said. */
+export const resettable = ({ remove, empty, lines }: AgentState): boolean =>
+  remove.length + empty.length + lines.length > 0;
+
 /** The agents to reset: those asked for, of those found inside. `found` unset: nothing looked, all that are asked for. */
 export function agentsToReset(
   wanted: 'found' | readonly string[],

@@ -1,6 +1,6 @@
 /** What a way changes in a guest, and what it leaves. */
 import { OffshootError } from '../errors.ts';
-import type { AgentState } from './agents.ts';
+import { resettable, type AgentState } from './agents.ts';
 import { cleanKinds, type CleanKind, type IdentityField, type IdentityOptions } from './contract.ts';
 import { canRunFirstBoot } from './first-boot.ts';
 import { IDENTITY_FIELD } from './static-address.ts';
@@ -112,8 +112,15 @@ export function effectsOf(
       );
       break;
   }
-  if (resets.length > 0 && chosen.way !== 'none' && chosen.way !== 'unattend') changed.push('agents');
-  else if (resets.length > 0) keep(['agents'], 'nothing inside is changed');
+  const reached = chosen.way !== 'none' && chosen.way !== 'unattend';
+  const stay = resets.filter((agent) => !reached || !resettable(agent)).map(({ name }) => name);
+  // One whose id stays is enough not to certify them.
+  if (stay.length > 0)
+    keep(
+      ['agents'],
+      reached ? `nothing from outside resets that of ${stay.join(' and ')}` : 'nothing inside is changed',
+    );
+  else if (resets.length > 0) changed.push('agents');
   return { changed: [...new Set(changed)], kept };
 }
 

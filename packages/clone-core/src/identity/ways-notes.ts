@@ -37,7 +37,7 @@ export function notesOf(
     const fields = choice.kept.filter((each) => each.why === reason).map((each) => each.field);
     notes.push({ level: 'warn', text: `Not new: ${wordsOf(fields)}, because ${reason}.` });
   }
-  if (choice.changed.includes('agents'))
+  if (choice.way !== 'none' && choice.way !== 'unattend')
     for (const agent of choice.resets)
       notes.push({
         level: /stays the source/.test(agent.note) ? 'warn' : 'info',
