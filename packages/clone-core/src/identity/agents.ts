@@ -2,6 +2,7 @@
  * Agents that know their machine by files: two machines with the same files are one to their server. Data, which users extend
  * with a file of their own. None of these was run here.
  */
+import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { OffshootError } from '../errors.ts';
 import type { DecidedIdentity } from './contract.ts';
@@ -62,14 +63,13 @@ const listSchema = z
   .max(500)
   .refine((all) => new Set(all.map((agent) => agent.id)).size === all.length, 'Two agents have the same id.');
 
-/** What is shipped. */
-export const agents: readonly AgentState[] = listSchema.parse(shipped);
+const shippedAgents: readonly AgentState[] = listSchema.parse(shipped);
 
 /**
  * The shipped list with a user's own (the text of a JSON file: an array of the same entries). One with a shipped id takes its
  * place. Throws `invalid-input` with the entry and field at fault.
  */
-export function withUserAgents(text: string, base: readonly AgentState[] = agents): AgentState[] {
+export function withUserAgents(text: string, base: readonly AgentState[] = shippedAgents): AgentState[] {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -84,6 +84,23 @@ export function withUserAgents(text: string, base: readonly AgentState[] = agent
   }
   const ids = new Set(own.data.map((agent) => agent.id));
   return [...base.filter((agent) => !ids.has(agent.id)), ...own.data];
+}
+
+/**
+ * What is shipped, with what the file adds that OFFSHOOT_AGENTS_FILE names. Read when the process starts, which a file that
+ * can't be used ends: nobody may believe that an agent is reset which is not.
+ */
+export const agents: readonly AgentState[] = fromFile(process.env['OFFSHOOT_AGENTS_FILE']);
+
+function fromFile(path: string | undefined): readonly AgentState[] {
+  if (path === undefined || path === '') return shippedAgents;
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw refuse(`OFFSHOOT_AGENTS_FILE (${path}) can’t be read`, cause);
+  }
+  return withUserAgents(text);
 }
 
 function refuse(why: string, cause: unknown): OffshootError {

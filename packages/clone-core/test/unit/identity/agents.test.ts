@@ -1,4 +1,7 @@
-import { describe, expect, it } from 'vitest';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, vi } from 'vitest';
 import {
   agentEdits,
   agents,
@@ -18,6 +21,28 @@ const own = {
 };
 
 describe('agents', () => {
+  it('of a file that OFFSHOOT_AGENTS_FILE names are among them; one that can’t be used ends the start', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'offshoot-agents-'));
+    const file = join(folder, 'agents.json');
+    const reload = async (): Promise<readonly string[]> => {
+      vi.resetModules();
+      const module = await import('../../../src/identity/agents.ts');
+      return module.agents.map(({ id }) => id);
+    };
+    try {
+      vi.stubEnv('OFFSHOOT_AGENTS_FILE', file);
+      await expect(reload()).rejects.toMatchObject({
+        code: 'invalid-input',
+        publicMessage: expect.stringContaining('OFFSHOOT_AGENTS_FILE'),
+      });
+      await writeFile(file, JSON.stringify([own]));
+      expect(await reload()).toEqual([...agents.map(({ id }) => id), 'own']);
+    } finally {
+      vi.unstubAllEnvs();
+      await rm(folder, { recursive: true });
+    }
+  });
+
   it('are shipped with all that is asked for', () => {
     const ids = agents.map((agent) => agent.id);
     for (const id of [
