@@ -1,4 +1,5 @@
 /** The worker's clocks: keeping claims alive, hearing cancels, ringing again for what Redis forgot. */
+import type { Lane } from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import type { Db } from '@offshoot/db/client';
 import { heartbeat, inNoPlan, listRunnable, watchCancels } from '@offshoot/db/operations';
@@ -61,15 +62,35 @@ export async function hearCancels(
   return watchCancels(db, (operationId) => running.abort(operationId, cancelled()), signal);
 }
 
-/** Rings for every operation that should be worked on and is not: new ones whose doorbell Redis lost, and orphans. */
+/**
+ * Rings for every operation that should be worked on and is not: new ones whose doorbell Redis lost, and orphans.
+ * @param isFull lanes that can take no more just now: ringing for them would only cost, and they are rung for later
+ */
 export async function reconcile(
   db: Db,
   hostId: string,
   running: Running,
   ring: (jobs: readonly JobRef[]) => Promise<void>,
+  isFull: (lane: Lane) => boolean,
 ): Promise<void> {
   const runnable = await listRunnable(db, [hostId]);
-  await ring(runnable.filter(({ operationId }) => !running.has(operationId)));
+  await ring(runnable.filter(({ operationId, lane }) => !running.has(operationId) && !isFull(lane)));
+}
+
+/** How often a full lane is rung for all the same: what Redis lost must not wait until a busy lane is empty. */
+const FULL_EVERY = 10;
+
+/** For `reconcile`, called once before each: which lanes have as many operations running as they may. */
+export function fullLanes(
+  running: Running,
+  concurrency: Readonly<Record<Lane, number>>,
+): () => (lane: Lane) => boolean {
+  let turn = 0;
+  return () => {
+    const anyway = turn++ % FULL_EVERY === 0;
+    return (lane) =>
+      !anyway && running.claims().filter((claim) => claim.lane === lane).length >= concurrency[lane];
+  };
 }
 
 /** In a folder that nobody goes on with nothing was written for so long, milliseconds. */

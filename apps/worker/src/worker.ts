@@ -20,7 +20,7 @@ import { createProcessor } from './processor.ts';
 import { needProtocol } from './protocol.ts';
 import { readsOf } from './reads.ts';
 import { Running } from './running.ts';
-import { every, hearCancels, keepClaims, reconcile, removeLeftovers } from './upkeep.ts';
+import { every, fullLanes, hearCancels, keepClaims, reconcile, removeLeftovers } from './upkeep.ts';
 
 const HEARTBEAT_MS = 2000;
 const RECONCILE_MS = 2000;
@@ -94,13 +94,18 @@ export async function runWorker(
     });
     const cancels = await hearCancels(db, running, stopping.signal);
     every(HEARTBEAT_MS, 'heartbeat', () => keepClaims(db, running), stopping.signal, log);
+    const concurrency: Record<Lane, number> = {
+      interactive: config.OFFSHOOT_LANES_INTERACTIVE,
+      bulk: config.OFFSHOOT_LANES_BULK,
+    };
+    const full = fullLanes(running, concurrency);
     const reconciler = every(
       RECONCILE_MS,
       'reconciling',
       async () => {
         if (!duty.held) return;
         await ring(await healCopies(db, host.id));
-        await reconcile(db, host.id, running, ring);
+        await reconcile(db, host.id, running, ring, full());
       },
       stopping.signal,
       log,
@@ -118,10 +123,6 @@ export async function runWorker(
       log,
     );
     keepAttesting(db, host, () => duty.held, stopping.signal, log);
-    const concurrency: Record<Lane, number> = {
-      interactive: config.OFFSHOOT_LANES_INTERACTIVE,
-      bulk: config.OFFSHOOT_LANES_BULK,
-    };
     const laneServers = lanes.map((lane) =>
       serveLane(config.REDIS_URL, {
         hostId: host.id,

@@ -105,24 +105,29 @@ export async function unsignedCertificates(db: Db, limit = 100): Promise<Unsigne
   return rows;
 }
 
+export interface SignedCertificate {
+  body: CertificateBody;
+  signature: string;
+  publicKey: string;
+}
+
 /**
- * Stores the signature, once: resolves with false when another has signed it meanwhile. The row's body becomes what was
+ * Stores signatures, each once: resolves with how many; the others were signed meanwhile. A row's body becomes what was
  * signed, and browsers hear of it. A signed certificate never changes; the database refuses.
  */
-export async function keepSignature(
-  db: Db,
-  signed: { body: CertificateBody; signature: string; publicKey: string },
-): Promise<boolean> {
+export async function keepSignatures(db: Db, signed: readonly SignedCertificate[]): Promise<number> {
   return transaction(db, async (tx) => {
-    const { rows } = await tx.query<{ guestId: string | null }>(
-      `UPDATE "certificate" SET "body" = $2, "signature" = $3, "publicKey" = $4 WHERE "id" = $1 AND "signature" IS NULL
-       RETURNING "guestId"`,
-      [signed.body.id, storable(signed.body), signed.signature, signed.publicKey],
+    const { rows } = await tx.query<{ guestId: string | null; hostId: string }>(
+      `UPDATE "certificate" c SET "body" = s."body", "signature" = s."signature", "publicKey" = s."publicKey"
+       FROM jsonb_to_recordset($1::jsonb) AS s("body" jsonb, "signature" text, "publicKey" text)
+       WHERE c."id" = ANY($2::uuid[]) AND c."id" = (s."body" ->> 'id')::uuid AND c."signature" IS NULL
+       RETURNING c."guestId", s."body" -> 'guest' ->> 'hostId' AS "hostId"`,
+      [storable(signed), signed.map(({ body }) => body.id)],
     );
-    const row = rows[0];
-    if (!row) return false;
-    if (row.guestId !== null)
-      await appendEvents(tx, [inventoryEvent(signed.body.guest.hostId, [row.guestId])]);
-    return true;
+    await appendEvents(
+      tx,
+      rows.flatMap(({ guestId, hostId }) => (guestId === null ? [] : [inventoryEvent(hostId, [guestId])])),
+    );
+    return rows.length;
   });
 }

@@ -2,7 +2,7 @@
 import type { CertificateBody, GuestInside, IdentityOutcome } from '@offshoot/clone-core/contract/identity';
 import { signCertificate } from '@offshoot/clone-core/identity/certificate';
 import { openDatabase, type Db } from '@offshoot/db/client';
-import { keepAttestation, keepSignature, noteShared } from '@offshoot/db/identity';
+import { keepAttestation, keepSignatures, noteShared } from '@offshoot/db/identity';
 import { someAttestation, someOutcome } from '@offshoot/db/testing/identity';
 
 export interface SeededIdentities {
@@ -146,6 +146,6 @@ async function certified(
     identity,
   };
   const signed = signCertificate(body, privateKey);
-  await keepSignature(db, signed);
+  await keepSignatures(db, [signed]);
   return JSON.stringify(signed, null, 2);
 }

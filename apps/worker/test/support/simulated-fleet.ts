@@ -5,6 +5,7 @@
  */
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { lanes } from '@offshoot/clone-core/contract';
 import { makeDriver, type SimulatedConfig } from '@offshoot/clone-core/drivers';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import { localShell } from '@offshoot/clone-core/shell/local';
@@ -19,11 +20,12 @@ import { keepInventory } from '../../src/inventory-loop.ts';
 import { createProcessor } from '../../src/processor.ts';
 import { readsOf } from '../../src/reads.ts';
 import { Running } from '../../src/running.ts';
-import { every, keepClaims, reconcile } from '../../src/upkeep.ts';
+import { every, fullLanes, keepClaims, reconcile } from '../../src/upkeep.ts';
 
 /** As in worker.ts, milliseconds. */
 const HEARTBEAT_MS = 2000;
 const RECONCILE_MS = 2000;
+const CONCURRENCY = { interactive: 4, bulk: 1 };
 /** Hosts begin one after the other over this long, so that their clocks are spread as those of real hosts are, milliseconds. */
 const SPREAD_MS = 5000;
 
@@ -123,19 +125,19 @@ async function oneHost(shared: Shared, id: string, simulated: SimulatedConfig): 
   const served: Served[] = [
     servePreviews(redisUrl, { hostId: id, concurrency: 4, answers: readsOf(db, driver, id), onError }),
   ];
+  const full = fullLanes(running, CONCURRENCY);
   return {
     listed: inventory.now(),
     openLanes() {
-      for (const [lane, concurrency] of [
-        ['interactive', 4],
-        ['bulk', 1],
-      ] as const)
-        served.push(serveLane(redisUrl, { hostId: id, lane, concurrency, operation, onError }));
+      for (const lane of lanes)
+        served.push(
+          serveLane(redisUrl, { hostId: id, lane, concurrency: CONCURRENCY[lane], operation, onError }),
+        );
       every(HEARTBEAT_MS, 'heartbeat', () => keepClaims(db, running), signal, log);
       every(
         RECONCILE_MS,
         'reconciling',
-        () => reconcile(db, id, running, (jobs) => ring([...jobs])),
+        () => reconcile(db, id, running, (jobs) => ring([...jobs]), full()),
         signal,
         log,
       );

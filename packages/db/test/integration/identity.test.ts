@@ -8,7 +8,7 @@ import {
   attestable,
   isAttestable,
   keepAttestation,
-  keepSignature,
+  keepSignatures,
   noteShared,
   sharedIdentities,
   unsignedCertificates,
@@ -105,8 +105,8 @@ it('a certificate is signed once, never changes afterwards, and outlives its gue
     signature: `by ${by}`,
     publicKey: 'key',
   });
-  expect(await keepSignature(test.db, signed('one'))).toBe(true);
-  expect(await keepSignature(test.db, signed('two'))).toBe(false);
+  expect(await keepSignatures(test.db, [signed('one')])).toBe(1);
+  expect(await keepSignatures(test.db, [signed('two')])).toBe(0);
   expect(await unsignedCertificates(test.db)).toEqual([]);
   for (const data of [{ signature: 'x' }, { publicKey: 'x' }, { body: {} }, { signature: null }])
     await expect(test.db.prisma.certificate.update({ where: { id: unsigned.id }, data })).rejects.toThrow(

@@ -1,8 +1,9 @@
 /** Signs what operations certified: workers write certificates, the web alone holds the key. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { StreamEvent } from '@offshoot/clone-core/contract';
 import { signCertificate } from '@offshoot/clone-core/identity/certificate';
 import type { Db } from '@offshoot/db/client';
-import { keepSignature, unsignedCertificates } from '@offshoot/db/identity';
+import { keepSignatures, unsignedCertificates } from '@offshoot/db/identity';
 import { log } from '../log.ts';
 import { db, hub } from '../services.ts';
 import { signingKey, type SigningKey } from './key.ts';
@@ -25,9 +26,7 @@ export async function runNotary(signal: AbortSignal): Promise<void> {
       // Subscribed first, so that nothing falls between the look and the wait.
       const events = (await hub()).subscribe({}, signal);
       await signPending(db(), key);
-      for await (const { data } of events)
-        if (data.type === 'state' && data.state === 'finished' && data.result?.identity)
-          await signPending(db(), key);
+      for await (const batch of events.batches()) if (batch.some(certifies)) await signPending(db(), key);
     } catch (error) {
       log.warn({ err: error }, 'signing certificates failed; beginning again');
       await sleep(AGAIN_MS, undefined, { ref: false });
@@ -35,18 +34,24 @@ export async function runNotary(signal: AbortSignal): Promise<void> {
   }
 }
 
+const certifies = ({ data }: StreamEvent): boolean =>
+  data.type === 'state' && data.state === 'finished' && data.result?.identity !== undefined;
+
 /** Signs every certificate that has no signature. Resolves with how many it signed. */
 export async function signPending(database: Db, key: SigningKey): Promise<number> {
   let signed = 0;
   for (;;) {
     const pending = await unsignedCertificates(database);
     if (pending.length === 0) return signed;
-    for (const { body } of pending) {
-      const { signature, publicKey, ...rest } = signCertificate(
-        { ...body, installation: key.fingerprint },
-        key.privateKey,
-      );
-      if (await keepSignature(database, { body: rest.body, signature, publicKey })) signed++;
-    }
+    signed += await keepSignatures(
+      database,
+      pending.map(({ body }) => {
+        const { signature, publicKey, ...rest } = signCertificate(
+          { ...body, installation: key.fingerprint },
+          key.privateKey,
+        );
+        return { body: rest.body, signature, publicKey };
+      }),
+    );
   }
 }
