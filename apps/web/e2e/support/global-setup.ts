@@ -19,7 +19,10 @@ export default async function globalSetup(): Promise<() => Promise<void>> {
   try {
     const { close, ...facts } = await startStack(say);
     const session = join(logs, 'session.json');
-    await signIn(facts, session);
+    await signIn(facts, session).catch(async (error: unknown) => {
+      await close();
+      throw error;
+    });
     process.env['OFFSHOOT_E2E'] = JSON.stringify({ ...facts, session });
     return async () => {
       await close();
