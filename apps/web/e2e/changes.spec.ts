@@ -41,7 +41,7 @@ test('what a snapshot, a revert, a new version, a reset and a detachment do is t
   await shows(page, 'Its disks are stored');
 
   await page.goto('/templates');
-  await page.getByRole('link', { name: `${name}-image` }).click();
+  await page.getByRole('link', { name: `${name}-image`, exact: true }).click();
   await page.getByRole('button', { name: 'Export version 1' }).click();
   // Where the files will be is told before they are written.
   await expect(dialog(page)).toContainText(`Export ${name}-image v1 as OVA`);
