@@ -90,5 +90,15 @@ export function watchCancels(
   onCancel: (operationId: string) => void,
   signal: AbortSignal,
 ): Promise<{ ended: Promise<void> }> {
-  return listen(db.url, 'offshoot_cancel', { onNotify: onCancel }, signal);
+  const told = async (operationId: string): Promise<void> => {
+    if (!/^[0-9a-f-]{36}$/.test(operationId)) return;
+    const { rowCount } = await db.pool.query(
+      'SELECT 1 FROM "operation" WHERE "id" = $1 AND "cancelRequestedAt" IS NOT NULL',
+      [operationId],
+    );
+    if (rowCount === 1) onCancel(operationId);
+  };
+  // Anyone who signs in may notify: the row says whether it was asked for. Unread, it is told by the next heartbeat.
+  const onNotify = (operationId: string): void => void told(operationId).catch(() => undefined);
+  return listen(db.url, 'offshoot_cancel', { onNotify }, signal);
 }

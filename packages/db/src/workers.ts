@@ -93,39 +93,54 @@ export async function admitWorker(db: Db, worker: NewWorker): Promise<WorkerCred
 }
 
 /**
- * Ends a host's credentials: nobody signs in with them any more, and open sessions are ended. Resolves with their names,
- * for Redis to be told. Safe to repeat.
+ * Ends a host's credentials: nobody signs in with them any more, open sessions are ended, and other hosts' workers don't
+ * let it in. Resolves with their names, for Redis to be told. Safe to repeat. What the worker may itself have locked is
+ * not waited for before its sessions are ended.
  */
 export async function revokeWorkers(db: Db, hostId: string): Promise<string[]> {
-  const roles = await transaction(db, async (tx) => {
-    await tx.query('SELECT pg_advisory_xact_lock(7067466)');
-    const { rows } = await tx.query<{ role: string; exists: boolean }>(
-      `UPDATE "worker" w SET "revokedAt" = COALESCE("revokedAt", clock_timestamp()) WHERE "hostId" = $1
-       RETURNING "role", EXISTS (SELECT 1 FROM pg_roles r WHERE r.rolname = w."role") AS exists`,
-      [hostId],
-    );
-    const existing = rows.filter(({ exists }) => exists).map(({ role }) => role);
-    for (const role of existing) await tx.query(`ALTER ROLE ${pg.escapeIdentifier(role)} NOLOGIN`);
-    if (rows.length > 0) {
-      await tx.query('UPDATE "host" SET "problem" = $2 WHERE "id" = $1', [
-        hostId,
-        'Its worker’s credential was revoked. Join the host again to use it.',
-      ]);
-      await appendEvents(tx, [{ hostId, data: { type: 'host' } }]);
-    }
-    return { all: rows.map(({ role }) => role), existing };
-  });
-  // From here on nobody signs in anew, so none is missed.
-  await db.pool.query(
-    'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = ANY($1::text[])',
-    [roles.existing],
+  const { rows } = await db.pool.query<{ role: string }>(
+    `UPDATE "worker" SET "revokedAt" = COALESCE("revokedAt", clock_timestamp()) WHERE "hostId" = $1 RETURNING "role"`,
+    [hostId],
   );
-  for (const role of roles.existing) {
-    const name = pg.escapeIdentifier(role);
-    await db.pool.query(`DROP OWNED BY ${name}`);
-    await db.pool.query(`DROP ROLE ${name}`);
-  }
-  return roles.all;
+  if (rows.length === 0) return [];
+  // From here on no policy lets them see or change a row.
+  const roles = rows.map(({ role }) => role);
+  await endSessions(db, roles);
+  for (const role of await existing(db.pool, roles, 'AND rolcanlogin'))
+    await db.pool.query(`ALTER ROLE ${pg.escapeIdentifier(role)} NOLOGIN`);
+  // From here on nobody signs in anew, so none is missed.
+  await endSessions(db, roles);
+  await transaction(db, async (tx) => {
+    await tx.query('SELECT pg_advisory_xact_lock(7067466)');
+    for (const role of await existing(tx, roles)) {
+      const name = pg.escapeIdentifier(role);
+      await tx.query(`DROP OWNED BY ${name}`);
+      await tx.query(`DROP ROLE ${name}`);
+    }
+    await tx.query('UPDATE "host" SET "problem" = $2, "peer" = NULL WHERE "id" = $1', [
+      hostId,
+      'Its worker’s credential was revoked. Join the host again to use it.',
+    ]);
+    await appendEvents(tx, [{ hostId, data: { type: 'host' } }]);
+  });
+  return roles;
+}
+
+/** Milliseconds until a session that was told to end is not waited for any more. */
+const SESSION_ENDS_MS = 2000;
+
+const endSessions = (db: Db, roles: readonly string[]): Promise<unknown> =>
+  db.pool.query(
+    'SELECT pg_terminate_backend(pid, $2) FROM pg_stat_activity WHERE usename = ANY($1::text[])',
+    [roles, SESSION_ENDS_MS],
+  );
+
+async function existing(db: Pick<Tx, 'query'>, roles: readonly string[], only = ''): Promise<string[]> {
+  const { rows } = await db.query<{ rolname: string }>(
+    `SELECT rolname FROM pg_roles WHERE rolname = ANY($1::text[]) ${only}`,
+    [roles],
+  );
+  return rows.map(({ rolname }) => rolname);
 }
 
 /** Who may work now: what Redis is told when it has forgotten. */

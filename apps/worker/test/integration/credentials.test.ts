@@ -10,8 +10,10 @@ import {
   requestStart,
   requestStop,
   savePlan,
+  watchCancels,
   type Claim,
 } from '@offshoot/db/operations';
+import { hostWithKey, registerPeer } from '@offshoot/db/peers';
 import { someGuest, somePlan } from '@offshoot/db/testing/fixtures';
 import { activeWorkers, admitWorker, revokeWorkers } from '@offshoot/db/workers';
 import { openAccess, type Access } from '@offshoot/queue/access';
@@ -283,6 +285,24 @@ describe('a worker’s credential', () => {
     }
   });
 
+  it('can’t have another host’s operation cancelled by a notification', async () => {
+    const { operationId: forged } = await queued('h2', 'forged');
+    const { operationId: asked2 } = await queued('h2', 'asked');
+    const heard: string[] = [];
+    const stop = new AbortController();
+    const { ended: deaf } = await watchCancels(two, (id) => heard.push(id), stop.signal);
+    await one.pool.query("SELECT pg_notify('offshoot_cancel', $1)", [forged]);
+    await rig.db.pool.query(
+      `WITH o AS (UPDATE "operation" SET "cancelRequestedAt" = now() WHERE "id" = $1 RETURNING "id")
+       SELECT pg_notify('offshoot_cancel', "id"::text) FROM o`,
+      [asked2],
+    );
+    await expect.poll(() => heard, { interval: 20 }).toEqual([asked2]);
+    stop.abort();
+    await deaf;
+    await rig.db.pool.query('DELETE FROM "operation" WHERE "id" = ANY($1::uuid[])', [[forged, asked2]]);
+  });
+
   it('stops working within 5 seconds of being revoked, in the middle of its work, and the others’ go on', async () => {
     const env = {
       OFFSHOOT_HOST_KIND: 'simulated',
@@ -304,6 +324,12 @@ describe('a worker’s credential', () => {
         .filter((line) => line.includes(`user=${role} `)).length;
     expect(await sessions()).toBeGreaterThan(1);
     expect(await connections()).toBeGreaterThan(3);
+    // Other hosts let it in by its key; and it holds what revoking needs too.
+    await registerPeer(one, 'h1', { address: '10.0.0.1', port: 1, key: 'ssh-ed25519 h1' });
+    expect(await hostWithKey(two, 'ssh-ed25519 h1')).toBe('h1');
+    const stubborn = await one.pool.connect();
+    stubborn.on('error', () => undefined);
+    await stubborn.query('SELECT pg_advisory_lock(7067466)');
 
     const begun = performance.now();
     await access.expel(await revokeWorkers(rig.db, 'h1'));
@@ -312,7 +338,9 @@ describe('a worker’s credential', () => {
     await refused(one.pool.query('SELECT 1'), /terminat|password authentication failed|does not exist/);
     await refused(one.pool.query('SELECT 1'), /password authentication failed|does not exist/);
     await refused(redisAs('h1').ping(), /WRONGPASS|closed/);
+    expect(await hostWithKey(two, 'ssh-ed25519 h1')).toBeUndefined();
     expect(performance.now() - begun).toBeLessThan(5000);
+    stubborn.release(true);
 
     // The worker itself says what happened and ends; what it would have done waits.
     expect(await worker.exited).toBe(78);

@@ -12,7 +12,7 @@ export interface ChainFile {
   size: number;
   allocated: number;
   modifiedMs: number;
-  /** qcow2 with its content in another file. */
+  /** Its content is in another file: of a qcow2 its data file, of a VMDK an extent. */
   externalData: boolean;
 }
 
@@ -83,11 +83,17 @@ export async function readChain(shell: Shell, query: ChainQuery, signal: AbortSi
         size: file.type === 'block' ? info['virtual-size'] : file.size,
         allocated: file.type === 'block' ? info['virtual-size'] : file.allocated,
         modifiedMs: file.type === 'block' ? 0 : file.modifiedMs,
-        externalData: info['format-specific']?.data?.['data-file'] !== undefined,
+        externalData: hasOtherFiles(info),
       };
     }),
   );
 }
+
+const extentsSchema = z.array(z.object({ filename: z.string() })).catch([]);
+
+const hasOtherFiles = ({ filename, 'format-specific': { data = {} } = {} }: Info): boolean =>
+  data['data-file'] !== undefined ||
+  extentsSchema.parse(data['extents'] ?? []).some((extent) => extent.filename !== filename);
 
 async function imageInfo(shell: Shell, query: ChainQuery, signal: AbortSignal): Promise<Info[]> {
   const argv = ['qemu-img', 'info', '-U', '--backing-chain', '--output=json'];

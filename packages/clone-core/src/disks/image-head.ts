@@ -19,6 +19,9 @@ const HEAD = 512;
 /** `createType`s whose content is in the one file: VMware, Virtual Disk Format 1.1. */
 const ONE_FILE = new Set(['monolithicSparse', 'streamOptimized']);
 
+/** As QEMU knows a VMDK's description (block/vmdk.c, vmdk_probe): after comments and empty lines it says its version. */
+const DESCRIPTION = /^(?:#[^\n]*\n|[ \r]*\n)*version=\d/;
+
 const refuse = (publicMessage: string, remedy: string): OffshootError =>
   new OffshootError('unsupported-disk', { publicMessage, remedy, field: 'imagePath' });
 const standsOnAnother = (path: string): OffshootError =>
@@ -40,7 +43,7 @@ export async function imageKind(shell: Shell, path: string, signal: AbortSignal)
       `${path} is called a ${named} file, and its content is none.`,
       'Copy it to the host again, or give it the name of what it is.',
     );
-  if (head.toString('latin1', 0, 21) === '# Disk DescriptorFile')
+  if (DESCRIPTION.test(head.toString('latin1')))
     throw refuse(
       `${path} is only the description of a VMDK; its content is in other files.`,
       'Convert it where it comes from: qemu-img convert -O qcow2 IMAGE FLAT.qcow2',
@@ -68,9 +71,11 @@ async function refuseVmdk(shell: Shell, path: string, head: Buffer, signal: Abor
     ['dd', `if=${path}`, 'bs=512', `skip=${sector}`, `count=${count}`, 'status=none'],
     { signal },
   );
-  const type = /^createType="([^"]*)"/m.exec(stdout)?.[1];
-  if (/^parentFileNameHint=/m.test(stdout)) throw standsOnAnother(path);
-  if (type !== undefined && ONE_FILE.has(type)) return;
+  // QEMU takes the first of each wherever it stands, in comments too, and without a size in the header the extents' files.
+  const [type, ...more] = [...stdout.matchAll(/createType(?:="([^"]*)")?/g)].map((found) => found[1]);
+  if (stdout.includes('parentFileNameHint')) throw standsOnAnother(path);
+  const sized = head.readBigUInt64LE(12) !== 0n;
+  if (sized && type !== undefined && more.length === 0 && ONE_FILE.has(type)) return;
   throw refuse(
     `${path} is a VMDK of the kind ${type ?? 'unknown'}, whose content may be in other files.`,
     'Convert it where it comes from: qemu-img convert -O vmdk -o subformat=streamOptimized IMAGE ONE.vmdk',

@@ -3,6 +3,7 @@ import { mkdtemp, readdir, readFile, rm, symlink, truncate, writeFile } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readChain } from '../../src/disks/chain.ts';
 import { readImage } from '../../src/disks/image.ts';
 import type { OperationResult } from '../../src/contract.ts';
 import type { StepContext, StepHandler } from '../../src/driver.ts';
@@ -220,10 +221,26 @@ describe('files that are not what they say', () => {
       at('descriptor.img'),
       `# Disk DescriptorFile\nversion=1\ncreateType="monolithicFlat"\nRW 4096 FLAT "${at('secret')}" 0\n`,
     );
+    const extent = `version=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType="monolithicSparse"\nRW 4096 FLAT "${at('secret')}" 0\n`;
+    const twice = `#createType="monolithicFlat"\n${extent}`;
+    await writeFile(at('commented.img'), `#\n \n${twice}`);
+    const header = Buffer.alloc(64 * 1024);
+    header.write('KDMV');
+    header.writeUInt32LE(1, 4);
+    header.writeBigUInt64LE(1n, 28); // where its description is, and no size of its own
+    header.writeBigUInt64LE(20n, 36);
+    header.write(`# Disk DescriptorFile\n${twice}`, 512);
+    await writeFile(at('unsized.vmdk'), header);
+    for (const name of ['commented.img', 'unsized.vmdk']) {
+      const [file] = await readChain(shell, { path: at(name), label: 'image' }, signal);
+      expect(file).toMatchObject({ format: 'vmdk', externalData: true }); // QEMU itself would read the secret
+    }
     for (const name of ['outside.qcow2', 'split.qcow2', 'child.vmdk'])
       expect(await refusal(at(name))).toContain('stands on another file');
     expect(await refusal(at('flat.vmdk'))).toContain('called a vmdk file, and its content is none');
     expect(await refusal(at('descriptor.img'))).toContain('only the description of a VMDK');
+    expect(await refusal(at('commented.img'))).toContain('only the description of a VMDK');
+    expect(await refusal(at('unsized.vmdk'))).toContain('whose content may be in other files');
   });
 
   it('a name that is not the content’s, and a damaged VHDX', async () => {

@@ -123,6 +123,19 @@ describe('who is not let in', () => {
     expect(served).toHaveLength(1);
   });
 
+  it('one whose key is taken away in the middle gets no more within 5 seconds, and others go on', async () => {
+    const cut = await dial();
+    known.set(stranger.public, 'stays');
+    const stays = await dial(stranger);
+    const begun = performance.now();
+    known.delete(here.public);
+    await once(cut.resume(), 'end');
+    expect(performance.now() - begun).toBeLessThan(5000);
+    stays.write('still here');
+    expect(String((await once(stays, 'data'))[0])).toBe('still here');
+    stays.destroy();
+  });
+
   it('no certificate: not one byte is served', async () => {
     expect(await saidTo({})).toEqual(Buffer.of(0));
     expect(served).toEqual([]);

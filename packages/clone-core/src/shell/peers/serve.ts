@@ -10,6 +10,7 @@ import type { PeerKey } from './key.ts';
 import {
   ALIVE,
   CONNECT_MS,
+  KEEPALIVE_MS,
   peerServices,
   provenKey,
   securedBy,
@@ -28,7 +29,7 @@ export interface PeerServerOptions {
   /** 0: any free one. */
   port: number;
   key: PeerKey;
-  /** Who has that public key; undefined: nobody who may come (any more). Asked for every connection. */
+  /** Who has that public key; undefined: nobody who may come (any more). Asked for every connection, and while it lasts. */
   whoIs: (publicKey: string) => Promise<string | undefined>;
   /** Serves one stream; the name is `whoIs`'s. */
   serve: (stream: Duplex, who: string, service: PeerService) => Promise<void>;
@@ -82,19 +83,17 @@ export async function servePeers(options: PeerServerOptions): Promise<PeerServer
   };
 }
 
-async function greet(
-  socket: TLSSocket,
-  served: Set<TLSSocket>,
-  { whoIs, serve }: PeerServerOptions,
-): Promise<void> {
+async function greet(socket: TLSSocket, served: Set<TLSSocket>, options: PeerServerOptions): Promise<void> {
+  const { whoIs, serve } = options;
   const service = peerServices.find((each) => each === socket.alpnProtocol);
   const key = provenKey(socket);
   const who = service === undefined || key === undefined ? undefined : await whoIs(key);
-  if (service === undefined || who === undefined) {
+  if (service === undefined || key === undefined || who === undefined) {
     socket.write(Buffer.of(UNKNOWN));
     socket.destroySoon();
     return;
   }
+  if (socket.destroyed) return; // it went away while we asked
   if (served.size >= MAX_SERVED) {
     socket.destroy(); // it tries again
     return;
@@ -102,7 +101,31 @@ async function greet(
   served.add(socket);
   socket.once('close', () => served.delete(socket));
   socket.write(Buffer.of(WELCOME));
+  watchAllowed(socket, () => whoIs(key), who, options);
   await serve(socket, who, service);
+}
+
+/** A base takes minutes: one whose credential is revoked meanwhile gets no more of it. While nobody can say, it goes on. */
+function watchAllowed(
+  socket: TLSSocket,
+  ask: () => Promise<string | undefined>,
+  who: string,
+  { onError }: PeerServerOptions,
+): void {
+  let asking = false;
+  const look = async (): Promise<void> => {
+    asking = true;
+    try {
+      if ((await ask()) !== who) socket.destroy(new Error(`${who} may not come any more`));
+    } catch (error) {
+      onError(toOffshootError(error));
+    }
+    asking = false;
+  };
+  const timer = setInterval(() => {
+    if (!asking) void look();
+  }, KEEPALIVE_MS);
+  socket.once('close', () => clearInterval(timer));
 }
 
 function unlistenable(error: NodeJS.ErrnoException, { address, port }: PeerServerOptions): OffshootError {
