@@ -339,13 +339,15 @@ export async function makeRemoveBase(tx: Tx, baseId: string): Made {
     });
   refuseIfStoodOn(await standingOn(tx, baseId));
   const { rows: going } = await tx.query<{ name: string }>(
-    `SELECT h."name" FROM "operation" o JOIN "host" h ON h."id" = o."hostId" WHERE o."kind" = 'transfer'
-       AND o."request" ->> 'digest' = $1 AND o."state" IN ('waiting', 'queued', 'running') ORDER BY 1`,
-    [base.digest],
+    `SELECT h."name" FROM "operation" o JOIN "host" h ON h."id" = CASE o."kind" WHEN 'migrate' THEN o."request" ->> 'targetHostId' ELSE o."hostId" END
+     WHERE o."kind" = 'transfer' AND o."request" ->> 'digest' = $1 AND o."state" IN ('waiting', 'queued', 'running')
+       OR o."kind" = 'migrate' AND o."request" ->> 'baseDigest' = $1 AND o."request" ->> 'targetHostId' = $2 AND o."state" IN ('waiting', 'queued', 'running', 'undoing')
+     ORDER BY 1`,
+    [base.digest, base.hostId],
   );
   if (going.length > 0)
     throw new OffshootError('in-use', {
-      publicMessage: `It is being brought to ${going.map(({ name }) => name).join(', ')} just now.`,
+      publicMessage: `It, or a guest on it, is being brought to ${going.map(({ name }) => name).join(', ')} just now.`,
       remedy: 'Wait for that to end, or cancel it.',
       retryable: true,
     });

@@ -13,6 +13,7 @@ import {
   requestClone,
   requestDelete,
   requestMove,
+  requestRemoveBase,
   requestStart,
   resolveRequest,
   savePlan,
@@ -107,6 +108,10 @@ it('the base goes first, then the guest; its row is on the new host with what it
   });
   await perform('h2', transfer, arrived);
   expect((await row()).baseId).toBe(baseId);
+  // Nothing there stands on it yet, and the guest is about to.
+  const there = await test.db.prisma.base.findFirstOrThrow({ where: { hostId: 'h2' } });
+  const away = requestRemoveBase(test.db, { ...asked(), baseId: there.id, onlyHere: true });
+  await expect(away).rejects.toMatchObject({ code: 'in-use' });
   expect(
     await resolveRequest(test.db, {
       request: stored.request as StoredRequest,
