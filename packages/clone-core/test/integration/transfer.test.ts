@@ -1,19 +1,24 @@
 /** Bases between hosts: real files, real TLS on this machine's loopback. */
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtemp, mkdir, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { fetchFile, type Fetched, type FetchParts, type Source } from '../../src/disks/transfer/fetch.ts';
-import { holdingsOf } from '../../src/disks/transfer/peers.ts';
+import { holdingsOf, type Peers } from '../../src/disks/transfer/peers.ts';
 import { Receiving, type Incoming } from '../../src/disks/transfer/receiving.ts';
 import { serveFile } from '../../src/disks/transfer/serve.ts';
+import type { StepContext } from '../../src/driver.ts';
+import { fetchBaseStep } from '../../src/drivers/libvirt/steps/fetch-base.ts';
+import { baseDigest } from '../../src/drivers/libvirt/steps/manifest.ts';
+import type { FetchBaseStep } from '../../src/drivers/libvirt/types.ts';
 import { OffshootError } from '../../src/errors.ts';
 import { localShell } from '../../src/shell/local.ts';
 import { dialPeer } from '../../src/shell/peers/dial.ts';
 import { peerKey, type PeerKey } from '../../src/shell/peers/key.ts';
 import { servePeers, type PeerServer } from '../../src/shell/peers/serve.ts';
+import { command } from './libvirt.lab.ts';
 
 const MIB = 1024 ** 2;
 const BASE = 'ab'.repeat(32);
@@ -354,6 +359,41 @@ describe('who may', () => {
     expect((await stat(path)).mode & 0o777).toBe(0o600);
     expect((await peerKey(path)).public).toBe(host(0).key.public);
   });
+});
+
+it('a base whose disk stands on a file of this host gets no name here, though its digest is right', async () => {
+  const [from, into] = [join(scratch, 'arriving'), join(scratch, 'bases')];
+  await mkdir(from);
+  await mkdir(into);
+  const disk = join(from, FILE);
+  await command('qemu-img', 'create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', '/etc/passwd', disk, '8M');
+  const digest = sha256(await readFile(disk));
+  const shown = { target: 'vda', format: 'qcow2', digest };
+  const step = {
+    id: '1',
+    kind: 'fetch-base',
+    title: '',
+    captureId: 'c',
+    definition: '<domain/>',
+    from,
+    into,
+    digest: baseDigest({ disks: [shown], nvram: undefined, memory: undefined, definition: '<domain/>' }),
+    disks: [{ ...shown, file: FILE, virtualBytes: 8 * 1024 ** 2 }],
+    sources: [],
+    older: [],
+    replace: false,
+    bytes: 1,
+  } as FetchBaseStep;
+  const handler = fetchBaseStep(
+    { shell: localShell() } as Parameters<typeof fetchBaseStep>[0],
+    { receiving: host(0).receiving } as Peers,
+  );
+  const context = { signal: new AbortController().signal, result: () => undefined } as unknown as StepContext;
+  const run = async (): Promise<void> => {
+    for await (const _progress of handler.run(step, context));
+  };
+  await expect(run()).rejects.toThrow('stands on another file');
+  expect(await readdir(into)).toEqual([]);
 });
 
 it('keeps to a rate', async () => {

@@ -1,5 +1,6 @@
 /** Step: takes a base from another host, checks it against its digest, and gives it its name. */
 import type { CapturedBase, TransferOutcome } from '../../../contract.ts';
+import { readChain } from '../../../disks/chain.ts';
 import { fetchFile } from '../../../disks/transfer/fetch.ts';
 import type { Peers } from '../../../disks/transfer/peers.ts';
 import type { Incoming } from '../../../disks/transfer/receiving.ts';
@@ -157,6 +158,7 @@ async function place(
       remedy: 'Make a new version of the template.',
       context: { digest, wanted: step.digest },
     });
+  for (const disk of step.disks) await refuseStanding(shell, `${step.from}/${disk.file}`, disk, signal);
   const disks = await Promise.all(
     step.disks.map(async ({ file, ...disk }) => {
       const stat = await shell.stat(`${step.from}/${file}`);
@@ -177,6 +179,21 @@ async function place(
   if (damaged) await replaceFiles(shell, step, signal);
   else await shell.rename(step.from, folder);
   return manifest;
+}
+
+/** The other host says what is in its files: one that names a file of this host would show it to guests here. */
+async function refuseStanding(
+  shell: Shell,
+  path: string,
+  { target, format }: { target: string; format: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const [file, ...below] = await readChain(shell, { path, format, label: `disk ${target}` }, signal);
+  if (file && below.length === 0 && !file.externalData) return;
+  throw new OffshootError('source-unreadable', {
+    publicMessage: `Disk ${target} of what arrived stands on another file, as no base does. Nothing is made of it.`,
+    remedy: 'Look at the host that the base was made on, and make a new version of the template.',
+  });
 }
 
 /** Guests that run on the damaged files keep them open until they stop; whoever opens them from now on gets good ones. */
