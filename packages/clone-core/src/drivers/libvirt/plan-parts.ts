@@ -70,7 +70,8 @@ export const sumOf = (disks: readonly DiskFacts[], key: 'allocatedBytes' | 'virt
 
 export function gib(bytes: number): string {
   if (bytes >= 1024 ** 3) return `${(bytes / 1024 ** 3).toFixed(1)} GiB`;
-  return bytes >= 1024 ** 2 ? `${Math.round(bytes / 1024 ** 2)} MiB` : `${Math.ceil(bytes / 1024)} KiB`;
+  if (bytes >= 1024 ** 2) return `${Math.round(bytes / 1024 ** 2)} MiB`;
+  return bytes === 0 ? '0 B' : `${Math.ceil(bytes / 1024)} KiB`;
 }
 
 /** Throws `no-space` when the store can't take that many more bytes. */
