@@ -3,7 +3,8 @@ import { OffshootError } from '@offshoot/clone-core/errors';
 import { removeBase } from './catalog.ts';
 import type { Db } from './client.ts';
 import { noHost } from './duty.ts';
-import { appendEvents } from './events.ts';
+import { endUnstarted } from './ending.ts';
+import { appendEvents, type NewEvent } from './events.ts';
 import { HOST_SILENT_SECONDS } from './inventory.ts';
 import { transaction, type Tx } from './transaction.ts';
 
@@ -58,13 +59,36 @@ export function removeHost(db: Db, hostId: string, options: { forget: boolean })
       hostId,
     ]);
     await tx.query('UPDATE "guest" SET "baseId" = NULL WHERE "hostId" = $1', [hostId]);
+    const ended = await endFollowers(tx, hostId, contents.name);
     await tx.query('DELETE FROM "operation" WHERE "hostId" = $1', [hostId]);
     await tx.query('DELETE FROM "guest" WHERE "hostId" = $1', [hostId]);
     for (const { id } of bases) await removeBase(tx, id);
     await tx.query('DELETE FROM "join_token" WHERE "hostId" = $1', [hostId]);
     await tx.query('DELETE FROM "host" WHERE "id" = $1', [hostId]);
-    await appendEvents(tx, [{ hostId, data: { type: 'host' } }]);
+    await appendEvents(tx, [...ended, { hostId, data: { type: 'host' } }]);
   });
+}
+
+/** Operations of other hosts that wait for one of this host would wait for ever: a move, for its base to be there. */
+async function endFollowers(tx: Tx, hostId: string, name: string): Promise<NewEvent[]> {
+  const { rows } = await tx.query<{ id: string }>(
+    `SELECT f."id" FROM "operation" f JOIN "operation" a ON a."id" = f."afterId"
+     WHERE a."hostId" = $1 AND f."hostId" <> $1 AND f."state" = 'waiting' FOR NO KEY UPDATE OF f`,
+    [hostId],
+  );
+  return endUnstarted(
+    tx,
+    rows.map(({ id }) => id),
+    {
+      state: 'failed',
+      error: {
+        code: 'not-found',
+        message: `“${name}” was taken out of the portal.`,
+        remedy: 'Choose another host.',
+        retryable: false,
+      },
+    },
+  );
 }
 
 async function refuseServed(tx: Tx, hostId: string): Promise<void> {

@@ -87,8 +87,9 @@ async function moveGroup(
   const [first] = group;
   const nothing = { jobs: [], events: [], moved: 0 };
   if (!first) return nothing;
-  const { source, placement } = first.request;
-  if (source.type !== 'template' || !placement) return nothing;
+  const { source, placement: asked } = first.request;
+  if (source.type !== 'template' || !asked) return nothing;
+  const placement = asked.hostIds ? { ...asked, hostIds: await stillThere(tx, asked.hostIds) } : asked;
   const mates = await batchMates(tx, first.batchId);
   // They are to be on one host: some alone do not go elsewhere.
   if (placement.rule === 'together' && mates.length > group.length) return nothing;
@@ -155,6 +156,14 @@ async function moveGroup(
     }
   events.push(...(await dropTransfers(tx, gone)));
   return { jobs, events, moved: gone.length };
+}
+
+/** Of the hosts that were picked, those that were not removed since. */
+async function stillThere(tx: Tx, hostIds: readonly string[]): Promise<string[]> {
+  const { rows } = await tx.query<{ id: string }>('SELECT "id" FROM "host" WHERE "id" = ANY($1::text[])', [
+    hostIds,
+  ]);
+  return rows.map(({ id }) => id);
 }
 
 /** The batch's clones, wherever they are. */

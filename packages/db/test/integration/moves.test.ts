@@ -18,7 +18,8 @@ import {
   resolveRequest,
   savePlan,
 } from '../../src/operations.ts';
-import { admitWorker } from '../../src/workers.ts';
+import { removeHost } from '../../src/remove-host.ts';
+import { admitWorker, revokeWorkers } from '../../src/workers.ts';
 import { registerPeer } from '../../src/peers.ts';
 import type { StoredRequest } from '../../src/types.ts';
 import { someBase, somePlan, someTemplate, testDatabase, type TestDb } from '../support/fixtures.ts';
@@ -169,4 +170,15 @@ it('is refused where it is already, where none come, and by name', async () => {
   await syncGuests(test.db, 'h2', []);
   await registerPeer(test.db, 'h2', null);
   await expect(to('h2')).rejects.toThrow('h2 takes no guests from other hosts.');
+});
+
+it('ends, and leaves the guest free, when its host-to-be is removed', async () => {
+  const [, move] = (await requestMove(test.db, { ...asked(), guestId, hostId: 'h2' })).operationIds;
+  await revokeWorkers(test.db, 'h2');
+  await removeHost(test.db, 'h2', { forget: true });
+  expect(await test.db.prisma.operation.findUniqueOrThrow({ where: { id: move ?? '' } })).toMatchObject({
+    state: 'failed',
+    error: { code: 'not-found' },
+  });
+  await requestStart(test.db, { ...asked(), guestId, waitForAgent: false });
 });

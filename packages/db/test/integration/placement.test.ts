@@ -8,6 +8,7 @@ import { registerHost, reportHost } from '../../src/inventory.ts';
 import { claim, finish, requestCancel, requestClone, requestRetry, savePlan } from '../../src/operations.ts';
 import { registerPeer } from '../../src/peers.ts';
 import { moveFromSilent, previewQuestion } from '../../src/placement.ts';
+import { removeHost } from '../../src/remove-host.ts';
 import { transaction } from '../../src/transaction.ts';
 import type { StoredRequest } from '../../src/types.ts';
 import { someBase, somePlan, testDatabase, type TestDb } from '../support/fixtures.ts';
@@ -255,4 +256,15 @@ it('a host that falls silent in the middle: what has not begun goes to others, w
   await expect(ask('more', 1)).rejects.toMatchObject({
     publicMessage: expect.stringContaining('h2: is being drained. ') as string,
   });
+});
+
+it('a host that was picked and then removed does not keep the others’ clones where they are', async () => {
+  const batch = await ask('seat', 6, { placement: { hostIds: ['h1', 'h2', 'h3'] } });
+  const { h2 } = await perHost(batch.batchId);
+  await test.db.pool.query(
+    `UPDATE "host" SET "heartbeatAt" = clock_timestamp() - interval '60 seconds' WHERE "id" IN ('h2', 'h3')`,
+  );
+  await removeHost(test.db, 'h3', { forget: true });
+  expect(await moveFromSilent(test.db)).toMatchObject({ moved: h2 });
+  expect(await perHost(batch.batchId)).toMatchObject({ h2: 0, h4: 0 });
 });
