@@ -2,8 +2,8 @@
  * Agents that know their machine by files: two machines with the same files are one to their server. Data, which users extend
  * with a file of their own. None of these was run here.
  */
-import { readFileSync } from 'node:fs';
 import { z } from 'zod';
+import { agentsFile } from '../agents-file.ts';
 import { OffshootError } from '../errors.ts';
 import type { DecidedIdentity } from './contract.ts';
 import type { InsideEdit } from './edits.ts';
@@ -76,32 +76,19 @@ export function withUserAgents(text: string, base: readonly AgentState[] = shipp
   } catch (cause) {
     throw refuse('it is no JSON', cause);
   }
-  const own = listSchema.safeParse(value);
-  if (!own.success) {
-    const [issue] = own.error.issues;
+  const parsed = listSchema.safeParse(value);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
     const at = issue?.path.length ? ` at ${issue.path.join('.')}` : '';
-    throw refuse(`${issue?.message ?? 'it does not fit'}${at}`, own.error);
+    throw refuse(`${issue?.message ?? 'it does not fit'}${at}`, parsed.error);
   }
-  const ids = new Set(own.data.map((agent) => agent.id));
-  return [...base.filter((agent) => !ids.has(agent.id)), ...own.data];
+  const ids = new Set(parsed.data.map((agent) => agent.id));
+  return [...base.filter((agent) => !ids.has(agent.id)), ...parsed.data];
 }
 
-/**
- * What is shipped, with what the file adds that OFFSHOOT_AGENTS_FILE names. Read when the process starts, which a file that
- * can't be used ends: nobody may believe that an agent is reset which is not.
- */
-export const agents: readonly AgentState[] = fromFile(process.env['OFFSHOOT_AGENTS_FILE']);
-
-function fromFile(path: string | undefined): readonly AgentState[] {
-  if (path === undefined || path === '') return shippedAgents;
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    throw refuse(`OFFSHOOT_AGENTS_FILE (${path}) can’t be read`, cause);
-  }
-  return withUserAgents(text);
-}
+const own = agentsFile();
+/** What is shipped, with what a user's own file adds: nobody may believe that an agent is reset which is not. */
+export const agents: readonly AgentState[] = own === undefined ? shippedAgents : withUserAgents(own);
 
 function refuse(why: string, cause: unknown): OffshootError {
   return new OffshootError('invalid-input', {
