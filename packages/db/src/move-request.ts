@@ -7,7 +7,8 @@ import type { Db } from './client.ts';
 import { needServing } from './duty.ts';
 import { idleGuest, operation, refuseIfMissing, type AskedOfGuest } from './guest-requests.ts';
 import type { LockedGuest } from './guest-lock.ts';
-import { lockReservations } from './placement/reserve.ts';
+import { sizeOfGuest } from './placement/need.ts';
+import { lockReservations, refuseOverpromised, type Reserve } from './placement/reserve.ts';
 import type { Tx } from './transaction.ts';
 import { makeTransfers, needHosts, underwayTo } from './transfer.ts';
 import type { BatchResult, StoredRequest } from './types.ts';
@@ -49,6 +50,8 @@ export async function makeMove(
   await refuseTarget(tx, guest, wish.targetHostId);
   const base = await baseUnder(tx, guest.baseId);
   const { baseDigest: _before, ...request } = wish;
+  const reserves = await takenBy(tx, guest);
+  await refuseOverpromised(tx, wish.targetHostId, reserves.storeBytes, { field: 'hostId', mayShare: false });
   const move = operation({
     hostId: guest.hostId,
     guestId,
@@ -60,7 +63,18 @@ export async function makeMove(
   const afterId =
     first[0]?.id ?? (base && (await underwayTo(tx, base.digest)).get(wish.targetHostId)) ?? null;
   const state = afterId === null ? 'queued' : 'waiting';
-  return { operations: [...first, { ...move, agreedFingerprint, state, afterId }] };
+  return { operations: [...first, { ...move, reserves, agreedFingerprint, state, afterId }] };
+}
+
+/** What the guest takes of the host that it goes to. */
+async function takenBy(tx: Tx, { id, state }: LockedGuest): Promise<Reserve> {
+  const { diskBytes, needs } = await sizeOfGuest(tx, id);
+  const runs = state === 'running' || state === 'paused';
+  return {
+    vcpus: runs ? (needs?.vcpus ?? 1) : 0,
+    memoryBytes: runs ? (needs?.memoryBytes ?? 0) : 0,
+    storeBytes: diskBytes,
+  };
 }
 
 async function refuseTarget(tx: Tx, guest: LockedGuest, hostId: string): Promise<void> {

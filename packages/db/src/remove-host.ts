@@ -15,6 +15,8 @@ export interface HostContents {
   /** Template versions that no other host has a whole copy of. */
   onlyHere: string[];
   unfinished: number;
+  /** Guests that are on their way to it. */
+  arriving: number;
 }
 
 /** @throws OffshootError `not-found`. */
@@ -25,7 +27,9 @@ export async function hostContents(
   const { rows } = await db.query<Omit<HostContents, 'onlyHere'> & { name: string }>(
     `SELECT h."name", (SELECT count(*)::int FROM "guest" g WHERE g."hostId" = h."id") AS guests,
        (SELECT count(*)::int FROM "base" b WHERE b."hostId" = h."id") AS bases,
-       (SELECT count(*)::int FROM "operation" o WHERE o."hostId" = h."id" AND o."finishedAt" IS NULL) AS unfinished
+       (SELECT count(*)::int FROM "operation" o WHERE o."hostId" = h."id" AND o."finishedAt" IS NULL) AS unfinished,
+       (SELECT count(*)::int FROM "operation" o WHERE o."kind" = 'migrate' AND o."request" ->> 'targetHostId' = h."id"
+          AND o."state" IN ('running', 'undoing')) AS arriving
      FROM "host" h WHERE h."id" = $1`,
     [hostId],
   );
@@ -53,13 +57,14 @@ export async function refuseRemoval(db: Db, hostId: string, options: { forget: b
 export function removeHost(db: Db, hostId: string, options: { forget: boolean }): Promise<void> {
   return transaction(db, async (tx) => {
     await refuseServed(tx, hostId);
-    const contents = await hostContents(tx, hostId);
-    refuseFull(contents, options.forget);
+    const { name } = await hostContents(tx, hostId);
+    const ended = await endFollowers(tx, hostId, name);
+    // Moves that have not begun are ended by now, so that none begins after this look.
+    refuseFull(await hostContents(tx, hostId), options.forget);
     const { rows: bases } = await tx.query<{ id: string }>('SELECT "id" FROM "base" WHERE "hostId" = $1', [
       hostId,
     ]);
     await tx.query('UPDATE "guest" SET "baseId" = NULL WHERE "hostId" = $1', [hostId]);
-    const ended = await endFollowers(tx, hostId, contents.name);
     await tx.query('DELETE FROM "operation" WHERE "hostId" = $1', [hostId]);
     await tx.query('DELETE FROM "guest" WHERE "hostId" = $1', [hostId]);
     for (const { id } of bases) await removeBase(tx, id);
@@ -69,11 +74,12 @@ export function removeHost(db: Db, hostId: string, options: { forget: boolean })
   });
 }
 
-/** Operations of other hosts that wait for one of this host would wait for ever: a move, for its base to be there. */
+/** Operations of other hosts that wait for one of this host would wait for ever, and moves to it would have no end. */
 async function endFollowers(tx: Tx, hostId: string, name: string): Promise<NewEvent[]> {
   const { rows } = await tx.query<{ id: string }>(
-    `SELECT f."id" FROM "operation" f JOIN "operation" a ON a."id" = f."afterId"
-     WHERE a."hostId" = $1 AND f."hostId" <> $1 AND f."state" = 'waiting' FOR NO KEY UPDATE OF f`,
+    `SELECT f."id" FROM "operation" f WHERE f."hostId" <> $1 AND f."state" IN ('waiting', 'queued')
+       AND (EXISTS (SELECT 1 FROM "operation" a WHERE a."id" = f."afterId" AND a."hostId" = $1)
+         OR f."kind" = 'migrate' AND f."request" ->> 'targetHostId' = $1) FOR NO KEY UPDATE OF f`,
     [hostId],
   );
   return endUnstarted(
@@ -109,9 +115,16 @@ async function refuseServed(tx: Tx, hostId: string): Promise<void> {
 }
 
 function refuseFull(
-  { name, guests, bases, onlyHere, unfinished }: HostContents & { name: string },
+  { name, guests, bases, onlyHere, unfinished, arriving }: HostContents & { name: string },
   forget: boolean,
 ): void {
+  // Nobody would know on which of the two hosts it is.
+  if (arriving > 0)
+    throw new OffshootError('in-use', {
+      publicMessage: `${arriving === 1 ? 'A guest is' : `${arriving} guests are`} on the way to “${name}” just now.`,
+      remedy: 'Wait until that has ended, or cancel it.',
+      retryable: true,
+    });
   if (forget || (guests === 0 && bases === 0 && unfinished === 0)) return;
   const parts = [
     [guests, 'guest'],

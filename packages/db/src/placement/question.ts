@@ -7,7 +7,7 @@ import type { Db } from '../client.ts';
 import { HOST_SILENT_SECONDS } from '../inventory.ts';
 import type { Tx } from '../transaction.ts';
 import { baseBytes, needOf, sizeOfVersion } from './need.ts';
-import { OPEN } from './reserve.ts';
+import { OPEN, TAKES_OF } from './reserve.ts';
 
 type Query = Pick<Tx, 'query'>;
 
@@ -101,7 +101,7 @@ async function fleet(db: Query, digest: string, hostIds: readonly string[] | nul
        (SELECT COALESCE(sum(g."vcpus"), 0) FROM "guest" g WHERE g."hostId" = h."id" AND g."state" IN ('running', 'paused')) AS busy,
        (SELECT jsonb_build_object('vcpus', COALESCE(sum(("reserves" ->> 'vcpus')::int), 0),
           'memoryBytes', COALESCE(sum(("reserves" ->> 'memoryBytes')::bigint), 0), 'storeBytes', COALESCE(sum(("reserves" ->> 'storeBytes')::bigint), 0))
-        FROM "operation" o WHERE o."hostId" = h."id" AND o."reserves" IS NOT NULL AND o.${OPEN}) AS promised,
+        FROM "operation" WHERE ${TAKES_OF} = h."id" AND "reserves" IS NOT NULL AND ${OPEN}) AS promised,
        EXISTS (SELECT 1 FROM "base" b WHERE b."hostId" = h."id" AND b."digest" = $1 AND b."damagedAt" IS NULL) AS whole,
        EXISTS (SELECT 1 FROM "operation" o WHERE o."kind" = 'transfer' AND o."hostId" = h."id" AND o."request" ->> 'digest' = $1
          AND o."state" IN ('waiting', 'queued', 'running')) AS coming,

@@ -18,6 +18,7 @@ import {
   resolveRequest,
   savePlan,
 } from '../../src/operations.ts';
+import { previewQuestion } from '../../src/placement/question.ts';
 import { removeHost } from '../../src/remove-host.ts';
 import { admitWorker, revokeWorkers } from '../../src/workers.ts';
 import { registerPeer } from '../../src/peers.ts';
@@ -181,4 +182,34 @@ it('ends, and leaves the guest free, when its host-to-be is removed', async () =
     error: { code: 'not-found' },
   });
   await requestStart(test.db, { ...asked(), guestId, waitForAgent: false });
+});
+
+it('takes what it needs of the host that it goes to, and that host stays while it is under way', async () => {
+  const versionId = (await test.db.prisma.templateVersion.findFirstOrThrow()).id;
+  const promised = async (): Promise<number[]> => {
+    const request = cloneRequestSchema.parse({
+      source: { type: 'template', versionId },
+      mode: 'linked',
+      names: ['other'],
+      placement: {},
+    });
+    const { placement, mode, names, options } = request;
+    if (!placement) throw new Error('no placement');
+    const { hosts } = await previewQuestion(test.db, { placement, mode, names, options, versionId });
+    return hosts.map(({ busyVcpus }) => busyVcpus);
+  };
+  await test.db.prisma.guest.update({ where: { id: guestId }, data: { vcpus: 3, state: 'running' } });
+  const [arrival, move] = (await requestMove(test.db, { ...asked(), guestId, hostId: 'h2' })).operationIds;
+  expect(await promised()).toEqual([3, 3]); // it runs on the one, and will on the other
+  await perform('h2', arrival, arrived);
+  const held = await claim(as('h1'), { operationId: move ?? '', workerId: 'w' });
+  if (!held) throw new Error('not claimable');
+  await revokeWorkers(test.db, 'h2');
+  await expect(removeHost(test.db, 'h2', { forget: true })).rejects.toMatchObject({
+    code: 'in-use',
+    publicMessage: 'A guest is on the way to “h2” just now.',
+  });
+  await finish(as('h1'), held, { state: 'cancelled', undo: { undone: [], leftBehind: [] } });
+  expect((await promised())[1]).toBe(0);
+  await removeHost(test.db, 'h2', { forget: true });
 });
