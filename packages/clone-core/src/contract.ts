@@ -624,7 +624,8 @@ export interface HostFacts {
   memoryBytes: number;
   memoryFreeBytes: number;
   store: { path: string; filesystem: string; reflink: boolean; totalBytes: number; freeBytes: number };
-  networks: { name: string; active: boolean }[];
+  /** `subnets`: those that libvirt itself has an address in, as 192.168.122.1/24; none of a mere bridge. */
+  networks: { name: string; active: boolean; subnets?: string[] }[];
   /** Measured on this store: bytes per second of the copy strategy in use. Unset until one was measured. */
   copyRate?: number;
 }

@@ -59,6 +59,13 @@ export const inNetwork = (network: Network, one: Network): boolean =>
 export const netmaskOf = (prefix: number): string =>
   writeAddress(4, ((1n << BigInt(prefix)) - 1n) << BigInt(32 - prefix));
 
+/** 24 for 255.255.255.0; undefined: it is no netmask. */
+export function prefixOf(netmask: string | undefined): number | undefined {
+  if (netmask === undefined) return undefined;
+  const prefixes = Array.from({ length: 33 }, (_, prefix) => prefix);
+  return prefixes.find((prefix) => netmaskOf(prefix) === netmask);
+}
+
 /**
  * Why no guest can have this address in this network, as the end of a sentence; undefined: it can. Network and broadcast
  * address are none's, save in networks of two (RFC 3021, RFC 6164) and of one.

@@ -1,6 +1,6 @@
 /** What the schema can't see: whether the parts of an identity fit each other, the guests' names and what is there already. */
 import { OffshootError } from '../errors.ts';
-import { inNetwork, readAddress, special, unusable } from './addresses.ts';
+import { inNetwork, readAddress, special, unusable, type Network } from './addresses.ts';
 import { agents as shippedAgents, type AgentState } from './agents.ts';
 import type { IdentityOptions } from './contract.ts';
 import { computerNameOf, hostnameOf } from './hostnames.ts';
@@ -91,6 +91,10 @@ function distinct(names: readonly string[], of: (name: string) => string, what: 
   }
 }
 
+/** What routers of IPv6 announce themselves by, whatever the network (RFC 4861). */
+const LINK_LOCAL: Network = { version: 6, address: 0xfe80n << 112n, prefix: 10 };
+const isLinkLocal = (one: Network): boolean => inNetwork(LINK_LOCAL, one);
+
 function checkAddresses(options: IdentityOptions, names: readonly string[], taken: Taken): void {
   const addressing = options.addressing;
   if (addressing?.type !== 'static') return;
@@ -100,9 +104,11 @@ function checkAddresses(options: IdentityOptions, names: readonly string[], take
     const why =
       !gateway || gateway.version !== network.version
         ? 'it is of another kind than the address'
-        : !inNetwork(network, gateway)
-          ? 'it is outside the network of the address'
-          : unusable(network, gateway.address);
+        : isLinkLocal(gateway)
+          ? undefined
+          : !inNetwork(network, gateway)
+            ? 'it is outside the network of the address'
+            : unusable(network, gateway.address);
     if (why !== undefined)
       throw refuse(`${addressing.gateway} can’t be the gateway: ${why}.`, 'addressing.gateway', {
         remedy: `Choose an address in the network of ${addressing.first}, or correct the network’s size.`,

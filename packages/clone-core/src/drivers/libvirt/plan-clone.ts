@@ -1,4 +1,5 @@
 /** Plans of clones. Pure. */
+import { inNetwork, readAddress } from '../../identity/addresses.ts';
 import type { IdSource, OperationRequest } from '../../driver.ts';
 import type { Generations, PlanNote } from '../../contract.ts';
 import { OffshootError } from '../../errors.ts';
@@ -407,6 +408,25 @@ function notesOf(
   return [...notes, ...placeNotes(options, facts, domain)];
 }
 
+/** libvirt's own networks know where they are; on a mere bridge any address may be right. */
+function addressNotes(
+  { identity }: CloneRequest['options'],
+  facts: LibvirtFacts,
+  networks: readonly (string | undefined)[],
+): PlanNote[] {
+  const first = identity?.addressing?.type === 'static' ? identity.addressing.first : undefined;
+  const address = first === undefined ? undefined : readAddress(first);
+  const network = facts.host.networks.find(({ name }) => name === networks[0]);
+  if (!address || !network) return [];
+  const near = (network.subnets ?? []).filter((each) => readAddress(each)?.version === address.version);
+  if (near.length === 0 || near.some((each) => inNetwork(readAddress(each) ?? address, address))) return [];
+  return [
+    warn(
+      `The address ${first} is outside the network ${network.name}, where libvirt has ${near.join(' and ')}: the clone may reach nobody there.`,
+    ),
+  ];
+}
+
 /** What the user should know of where the clone will run. */
 export function placeNotes(
   options: CloneRequest['options'],
@@ -421,6 +441,7 @@ export function placeNotes(
   for (const name of new Set(networks))
     if (name !== undefined && !facts.host.networks.some((each) => each.name === name && each.active))
       notes.push(warn(`The network ${name} is not active on the host: the clone can’t start until it is.`));
+  notes.push(...addressNotes(options, facts, networks));
   if (domain.disks.some((disk) => disk.device === 'cdrom' && disk.path !== undefined))
     notes.push(info('CD-ROMs keep the same medium.'));
   const need = options.memoryMiB === undefined ? domain.memoryBytes : options.memoryMiB * 1024 ** 2;

@@ -1,10 +1,12 @@
 /** Typed calls of `virsh -c URI …`. */
 import { OffshootError } from '../../errors.ts';
+import { prefixOf } from '../../identity/addresses.ts';
 import { commandFailed } from '../../shell/failures.ts';
 import type { RunOptions, RunResult, Shell } from '../../shell/shell.ts';
 import type { DomainState } from './types.ts';
 import { explain } from './virsh-errors.ts';
 import { isTooOld, scriptOf } from './virsh-script.ts';
+import { attribute, childrenOf, parseXml } from './xml.ts';
 
 /** Undefining, defining and starting may have to wait for libvirt to probe QEMU, milliseconds. */
 export const SLOW_MS = 180_000;
@@ -165,11 +167,22 @@ export class Virsh {
     return namesIn(await this.run(['list', '--all', '--name'], { signal }));
   }
 
-  async networks(signal: AbortSignal): Promise<{ name: string; active: boolean }[]> {
+  /** With the addresses that libvirt has in those that run: https://libvirt.org/formatnetwork.html#addressing. */
+  async networks(signal: AbortSignal): Promise<{ name: string; active: boolean; subnets?: string[] }[]> {
     const out = await this.run(['net-list', '--all'], { signal });
-    return out.split('\n').flatMap((line) => {
+    const all = out.split('\n').flatMap((line) => {
       const [name, state] = line.trim().split(/\s+/);
       return name && state ? [{ name, active: state === 'active' }] : [];
+    });
+    const active = all.filter((each) => each.active);
+    const answers = await this.each(
+      active.map(({ name }) => ['net-dumpxml', '--network', name]),
+      { signal },
+    );
+    const subnets = new Map(active.map(({ name }, index) => [name, subnetsIn(foundIn(answers[index]))]));
+    return all.map((each) => {
+      const own = subnets.get(each.name) ?? [];
+      return own.length === 0 ? each : { ...each, subnets: own };
     });
   }
 
@@ -225,4 +238,13 @@ export class Virsh {
     if (options.tpm) words.push('--tpm');
     return (await this.maybe(words, { signal, timeoutMs: SLOW_MS })) !== undefined;
   }
+}
+
+function subnetsIn(xml: string | undefined): string[] {
+  if (xml === undefined) return [];
+  return childrenOf(parseXml(xml, 'network').root, 'ip').flatMap((ip) => {
+    const address = attribute(ip, 'address');
+    const prefix = attribute(ip, 'prefix') ?? prefixOf(attribute(ip, 'netmask'));
+    return address === undefined || prefix === undefined ? [] : [`${address}/${prefix}`];
+  });
 }

@@ -227,6 +227,8 @@ describe('validateIdentity', () => {
       }),
       many,
     );
+    const routed = { type: 'static', first: '2001:db8::5/64', gateway: 'fe80::1' };
+    validateIdentity(optionsOf({ addressing: routed }), ['a']);
     validateIdentity(optionsOf({ userData: '#cloud-config\nntp:\n  enabled: true\n' }), ['a']);
   });
 });

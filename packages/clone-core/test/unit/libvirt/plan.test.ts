@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { OperationRequest } from '../../../src/driver.ts';
 import { plan } from '../../../src/drivers/libvirt/plan.ts';
+import { identityOptionsSchema } from '../../../src/identity/contract.ts';
 import { cloneOf, seededIds } from '../../conformance/workbench.ts';
 import { disk, factsOf, GIB, richSource } from './facts.ts';
 
@@ -24,6 +25,32 @@ const base = {
 };
 
 describe('full clone', () => {
+  it.each([
+    ['10.0.0.5/24', /10\.0\.0\.5\/24 is outside the network default, where libvirt has 192\.168\.122\.1\/24/],
+    ['192.168.122.50/24', undefined],
+    ['2001:db8::5/64', undefined], // libvirt has no IPv6 there: someone else may
+  ])('with the static address %s on a network of libvirt', (first, warning) => {
+    const identity = identityOptionsSchema.parse({ addressing: { type: 'static', first } });
+    const inside = {
+      kind: 'linux',
+      agent: true,
+      found: [],
+      agents: [],
+      seedReader: 'cloud-init',
+    } as const;
+    const facts = factsOf(
+      richSource({ inside: { inside: { ...inside, found: [], agents: [] }, source: {} } }),
+    );
+    const networks = [{ name: 'default', active: true, subnets: ['192.168.122.1/24'] }];
+    const { notes } = plan(
+      cloneOf(source, 'clone', { identity, network: 'default' }),
+      { ...facts, host: { ...facts.host, networks } },
+      seededIds('a'),
+    );
+    const said = notes.map(({ text }) => text).filter((text) => text.includes('outside the network'));
+    expect(said).toEqual(warning === undefined ? [] : [expect.stringMatching(warning)]);
+  });
+
   it('of a stopped guest: defined first, then every disk, firmware', () => {
     const made = plan(request, factsOf(richSource()), seededIds('a'));
     expect(outline(made)).toEqual([
