@@ -4,7 +4,7 @@ import { cloneRequestSchema } from '@offshoot/clone-core/contract';
 import type { ObservedGuest } from '@offshoot/clone-core/driver';
 import type { Outcome } from '@offshoot/clone-core/execute';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { openDatabase, type Db } from '../../src/client.ts';
+import type { Db } from '../../src/client.ts';
 import { registerHost, syncGuests } from '../../src/inventory.ts';
 import {
   claim,
@@ -20,10 +20,18 @@ import {
 } from '../../src/operations.ts';
 import { previewQuestion } from '../../src/placement/question.ts';
 import { removeHost } from '../../src/remove-host.ts';
-import { admitWorker, revokeWorkers } from '../../src/workers.ts';
+import { revokeWorkers } from '../../src/workers.ts';
 import { registerPeer } from '../../src/peers.ts';
+import { transaction } from '../../src/transaction.ts';
 import type { StoredRequest } from '../../src/types.ts';
-import { someBase, somePlan, someTemplate, testDatabase, type TestDb } from '../support/fixtures.ts';
+import {
+  joinedWorker,
+  someBase,
+  somePlan,
+  someTemplate,
+  testDatabase,
+  type TestDb,
+} from '../support/fixtures.ts';
 
 let test: TestDb;
 let guestId: string;
@@ -59,7 +67,12 @@ async function perform(by: string, id: string | undefined, outcome: Outcome, pla
   await savePlan(db, held, somePlan(held.title, { kind: held.kind, ...plan }));
   await finish(db, held, outcome);
 }
-const moves = { hostId: 'h2', owned: ['/there/web-1.qcow2'], baseDigest: 'd1' };
+const folder = '/there/disks/web-1-0123abcd';
+const moves = {
+  hostId: 'h2',
+  owned: [`${folder}/vda.qcow2`, `${folder}/web-1_VARS.fd`],
+  baseDigest: 'd1',
+};
 const arrived = { state: 'finished', result: { base: someBase() } } as const;
 const done = { state: 'finished', result: {} } as const;
 
@@ -69,17 +82,9 @@ beforeEach(async () => {
   for (const id of ['h1', 'h2']) {
     await registerHost(test.db, { id, name: id, kind: 'libvirt', simulated: false, workerVersion: 'test' });
     await registerPeer(test.db, id, { address: '10.0.0.1', port: 1, key: `ssh-ed25519 ${id}` });
-    const credential = await admitWorker(test.db, {
-      hostId: id,
-      hostName: id,
-      kind: 'libvirt',
-      machine: null,
-    });
-    const url = new URL(test.db.url);
-    url.username = credential.role;
-    url.password = credential.password;
-    workers[id] = openDatabase(url.toString());
+    workers[id] = await joinedWorker(test.db, id);
   }
+  await test.db.pool.query(`UPDATE "host" SET "facts" = '{"store":{"path":"/there"}}' WHERE "id" = 'h2'`);
   const template = await someTemplate(test.db);
   const { versionId } = template;
   baseId = template.baseId;
@@ -153,6 +158,85 @@ it('the base goes first, then the guest; its row is on the new host with what it
     state: 'finished',
     guestId: null,
   });
+});
+
+it('the host it leaves does not decide what its new host deletes', async () => {
+  const other = { uuid: randomUUID(), name: 'other' };
+  await syncGuests(test.db, 'h2', [{ ...seen, ...other }]);
+  const others = '/there/disks/other-89abcdef';
+  await test.db.pool.query(
+    `UPDATE "guest" SET "managed" = true, "ownedFiles" = ARRAY['${others}/vda.qcow2'] WHERE "name" = 'other'`,
+  );
+  const back = async (): Promise<void> => {
+    await test.db.pool.query(`UPDATE "guest" SET "hostId" = 'h1' WHERE "id" = $1`, [guestId]);
+  };
+  const moved = async (...owned: string[]): Promise<[string, string[]]> => {
+    const ids = (await requestMove(test.db, { ...asked(), guestId, hostId: 'h2' })).operationIds;
+    if (ids.length > 1) await perform('h2', ids[0], arrived);
+    await perform('h1', ids.at(-1), done, { moves: { ...moves, owned } });
+    expect(await row()).toMatchObject({ hostId: 'h2', mode: 'linked' });
+    return [ids.at(-1) ?? '', (await row()).ownedFiles];
+  };
+  const forged = [
+    '/etc/passwd',
+    '/there/bases/d1/vda.qcow2',
+    '/there/disks/loose.qcow2',
+    `${others}/vda.qcow2`,
+    `${folder}/../other-89abcdef/vda.qcow2`,
+    `${folder}/..`,
+    `${folder}/.`,
+    `${folder}//vda.qcow2`,
+    `${folder}/deeper/vda.qcow2`,
+    `${folder}-leaving/vda.qcow2`,
+  ];
+  const [, kept] = await moved(...forged.slice(0, 3), ...moves.owned, ...forged.slice(3));
+  expect(kept).toEqual(moves.owned);
+  await back();
+  // The folder of another guest, whichever file of it.
+  expect((await moved(`${others}/vdb.qcow2`, ...moves.owned))[1]).toEqual([]);
+  await back();
+  // One that is being made there.
+  const { id: versionId } = await test.db.prisma.templateVersion.findFirstOrThrow();
+  const [making] = (await linked(versionId, 'h2', 'new')).operationIds;
+  const held = await claim(as('h2'), { operationId: making ?? '', workerId: 'w' });
+  if (!held) throw new Error('not claimable');
+  const creates = [{ type: 'file' as const, name: '/there/disks/new-00000000/vda.qcow2' }];
+  await savePlan(as('h2'), held, somePlan('new', { creates }));
+  expect((await moved('/there/disks/new-00000000/vda.qcow2'))[1]).toEqual([]);
+  await back();
+
+  // Nor can it say so past the end of the operation, or do the move again.
+  const [again, once] = await moved(...moves.owned);
+  expect(once).toEqual(moves.owned);
+  const steal = as('h1').pool;
+  await expect(
+    steal.query(`UPDATE "operation" SET "state" = 'running' WHERE "id" = $1`, [again]),
+  ).rejects.toThrow('how an operation ended');
+  await steal.query(
+    `UPDATE "operation" SET "finishedAt" = '2099-01-01', "plan" = jsonb_set("plan", '{moves,owned}', '["${folder}/x"]') WHERE "id" = $1`,
+    [again],
+  );
+  await steal.query('SELECT offshoot_settle_move($1)', [again]);
+  expect((await row()).ownedFiles).toEqual(moves.owned);
+  await back();
+  await steal.query('SELECT offshoot_settle_move($1)', [again]);
+  expect(await row()).toMatchObject({ hostId: 'h1' });
+  // Nor write the row itself while it ends a move, as if a clone elsewhere waited for it.
+  const [real] = (await requestMove(test.db, { ...asked(), guestId, hostId: 'h2' })).operationIds;
+  const follower = randomUUID();
+  await steal.query(
+    `INSERT INTO "operation" ("id", "kind", "state", "hostId", "lane", "title", "batchId", "guestId", "afterId", "request")
+     VALUES ($1, 'promote', 'waiting', 'h1', 'bulk', 'x', $1, $2, $3, '{}')`,
+    [follower, guestId, real],
+  );
+  await steal.query(`UPDATE "guest" SET "state" = 'creating' WHERE "id" = $1`, [guestId]);
+  const forging = transaction(as('h1'), async (tx) => {
+    await tx.query(`UPDATE "operation" SET "state" = 'finished' WHERE "id" = $1`, [real]);
+    await tx.query(`UPDATE "guest" SET "hostId" = 'h2', "ownedFiles" = '{/etc/passwd}' WHERE "id" = $1`, [
+      guestId,
+    ]);
+  });
+  await expect(forging).rejects.toThrow('whose a guest is');
 });
 
 it('one that fails stays where it was', async () => {

@@ -7,6 +7,7 @@ import { recordBase } from '../../src/catalog.ts';
 import { openDatabase, type Db } from '../../src/client.ts';
 import { registerHost, syncGuests } from '../../src/inventory.ts';
 import { transaction } from '../../src/transaction.ts';
+import { admitWorker } from '../../src/workers.ts';
 import { freshDatabase } from './postgres.ts';
 
 export interface TestDb {
@@ -32,6 +33,20 @@ export async function testDatabase(serverUrl: string = inject('postgresUrl')): P
       await fresh.drop();
     },
   };
+}
+
+/** The session of a worker that joined as the host, which may touch its host's rows only. The caller closes it. */
+export async function joinedWorker(db: Db, hostId: string): Promise<Db> {
+  const { role, password } = await admitWorker(db, {
+    hostId,
+    hostName: hostId,
+    kind: 'libvirt',
+    machine: null,
+  });
+  const url = new URL(db.url);
+  url.username = role;
+  url.password = password;
+  return openDatabase(url.toString());
 }
 
 export const someBase = (digest = 'd1'): CapturedBase => ({
