@@ -103,12 +103,21 @@ export function openQueues(redisUrl: string): Queues {
   const note = (error: Error): void => {
     lastError = error;
   };
+  // One whose first contact failed never tries again by itself: the next call makes another.
+  const forgetBroken = <T extends Queue | QueueEvents>(all: Map<string, T>, key: string, made: T): void => {
+    made.waitUntilReady().catch((error: Error) => {
+      note(error);
+      if (all.get(key) === made) all.delete(key);
+      made.close().catch(note);
+    });
+  };
   const queueNamed = (name: string): Queue => {
     let queue = queues.get(name);
     if (!queue) {
       queue = new Queue(name, { connection: redis });
       queue.on('error', note);
       queues.set(name, queue);
+      forgetBroken(queues, name, queue);
     }
     return queue;
   };
@@ -121,6 +130,7 @@ export function openQueues(redisUrl: string): Queues {
       events.on('error', note);
       events.setMaxListeners(0);
       answers.set(hostId, events);
+      forgetBroken(answers, hostId, events);
     }
     return events;
   };

@@ -187,6 +187,23 @@ describe('without Redis', () => {
   });
 });
 
+it('a lane that was first rung for while Redis did not answer is rung for once it does', async () => {
+  const queues = ringing();
+  await queues.ping();
+  const job = { operationId: randomUUID(), hostId: `h-${randomUUID().slice(0, 8)}`, lane: 'bulk' as const };
+  redis.freeze();
+  try {
+    await expect(queues.enqueueOperation(job)).rejects.toMatchObject({ code: 'host-unreachable' });
+    // What was asked first of the lane is given up, too.
+    await expect(queues.ping()).rejects.toMatchObject({ code: 'host-unreachable' });
+  } finally {
+    redis.thaw();
+  }
+  await queues.ping();
+  await queues.enqueueOperation(job);
+  expect((await queues.counts(job.hostId)).bulk.waiting).toBe(1);
+});
+
 it('what a worker had taken when it died is delivered to the next one within seconds', async () => {
   const queues: Queues = openQueues(redis.url);
   closing.push(queues);

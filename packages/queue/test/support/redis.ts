@@ -14,6 +14,7 @@ export interface TestRedis {
   stopServer(): Promise<void>;
   /** STOP: connections stay, and nothing is answered any more. */
   freeze(): void;
+  thaw(): void;
   startServer(): Promise<void>;
   close(): Promise<void>;
 }
@@ -59,6 +60,7 @@ export async function startRedis(): Promise<TestRedis> {
     startServer,
     stopServer,
     freeze: () => void server?.kill('SIGSTOP'),
+    thaw: () => void server?.kill('SIGCONT'),
     async flushAll() {
       const redis = new Redis(socket);
       await redis.flushall();
