@@ -51,6 +51,7 @@ test('a name that is taken is told at the field before the click', async ({ page
   const before = await domains();
   await page.goto('/clone');
   const field = page.getByLabel(/^Names?$/);
+  await expect(field).not.toHaveValue(''); // the name that is suggested has come
   await field.fill(stack.small);
   await expect(field).toHaveAttribute('aria-invalid', 'true');
   await expect(page.getByText(/named .+ on this host/).first()).toBeVisible();
