@@ -219,6 +219,13 @@ export async function startGuest(name: string): Promise<void> {
   await until(() => pings(name), `the agent of ${name}`, 90_000);
 }
 
+/** As when its host dies: its QEMU is killed. Returns once libvirt, which hears of it later than we do, knows. */
+export async function crashGuest(name: string): Promise<void> {
+  const pid = (await readFile(`/run/libvirt/qemu/${name}.pid`, 'utf8')).trim();
+  await command('kill', '-9', pid);
+  await until(async () => (await virsh('domstate', name)) === 'shut off', `libvirt to miss ${name}`, 30_000);
+}
+
 interface Reply {
   pid?: number;
   exited?: boolean;

@@ -20,6 +20,7 @@ import {
   captured,
   command,
   contentOf,
+  crashGuest,
   defineGuest,
   depthOf,
   makeLab,
@@ -159,12 +160,7 @@ async function quiet(name: string) {
     guest,
     disk,
     plan: await planOf(lab.driver(), request),
-    /** As when its host dies. */
-    crash: async (): Promise<void> => {
-      const pid = (await command('pgrep', '-f', `guest=${guest.name},`)).split('\n')[0] ?? '';
-      await command('kill', '-9', pid);
-      await command('tail', `--pid=${pid}`, '-f', '/dev/null');
-    },
+    crash: () => crashGuest(guest.name),
     isWhatItWas: async (): Promise<void> => {
       await command('qemu-img', 'check', '-q', disk);
       await command('qemu-img', 'compare', '-f', 'qcow2', '-F', 'qcow2', disk, path);

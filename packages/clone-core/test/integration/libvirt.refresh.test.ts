@@ -22,6 +22,7 @@ import {
 import {
   attempt,
   command,
+  crashGuest,
   defineGuest,
   depthOf,
   filesBelow,
@@ -163,9 +164,7 @@ describe('of a running source', () => {
     clone = lost.clone;
 
     // A crash of the source: its records are not closed properly.
-    const pid = (await command('pgrep', '-f', `guest=${source.name},`)).split('\n')[0] ?? '';
-    await command('kill', '-9', pid);
-    await command('tail', `--pid=${pid}`, '-f', '/dev/null');
+    await crashGuest(source.name);
     await startGuest(source.name);
     await write(source, random(70));
     const crashed = await refreshed(clone);
