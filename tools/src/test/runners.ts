@@ -3,7 +3,7 @@ import { execa } from 'execa';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { addTallies, check, readPlaywrightReport, readVitestReport, type Tally } from './tally.ts';
 
 export const suites = ['format', 'lint', 'types', 'unit', 'integration', 'browser'] as const;
@@ -19,6 +19,11 @@ export interface Runner {
 
 /** Needs no way out to the Internet, and takes about as long as the rest of the integration tests. */
 const BESIDE = new Set(['packages/db', 'packages/queue', 'apps/web', 'apps/worker']);
+
+/** Files that run there though the rest of their workspace does not, so that both halves take about as long. */
+const FILES_BESIDE: Readonly<Record<string, readonly string[]>> = {
+  'packages/clone-core/test/integration': ['libvirt.refresh.test.ts'],
+};
 
 const root = join(import.meta.dirname, '../../..');
 
@@ -71,18 +76,26 @@ async function runCheck(name: string, argv: readonly [string, ...string[]]): Pro
 
 function vitestRunner(suite: Suite, folder: string, tests: string): Runner[] {
   if (!existsSync(join(root, folder, tests))) return [];
+  const name = tests.endsWith(suite) ? `${suite} ${folder}` : `${suite} ${folder}/${tests}`;
+  const files = (FILES_BESIDE[`${folder}/${tests}`] ?? []).map((file) => `${tests}/${file}`);
   return [
     {
       suite,
-      name: tests.endsWith(suite) ? `${suite} ${folder}` : `${suite} ${folder}/${tests}`,
+      name,
       ...(suite === 'integration' && BESIDE.has(folder) ? { beside: true as const } : {}),
-      run: () => runVitest(folder, tests),
+      run: () => runVitest(folder, tests, [`${tests}/`, ...files.flatMap((file) => ['--exclude', file])]),
     },
+    ...files.map((file) => ({
+      suite,
+      name: `${name}: ${basename(file, '.test.ts')}`,
+      beside: true as const,
+      run: () => runVitest(folder, tests, [file]),
+    })),
   ];
 }
 
-/** Runs one workspace's tests; a run without a readable report, or with no test in it, is a failure. */
-async function runVitest(folder: string, tests: string): Promise<Tally> {
+/** Runs one workspace's tests, those chosen; a run without a readable report, or with no test in it, is a failure. */
+async function runVitest(folder: string, tests: string, chosen: readonly string[]): Promise<Tally> {
   const scratch = await mkdtemp(join(tmpdir(), 'offshoot-report-'));
   const file = join(scratch, 'report.json');
   // A suite may bring a configuration of its own, beside its tests.
@@ -92,7 +105,7 @@ async function runVitest(folder: string, tests: string): Promise<Tally> {
       'vitest',
       [
         'run',
-        `${tests}/`,
+        ...chosen,
         ...(existsSync(own) ? ['--config', own] : []),
         '--reporter=json',
         `--outputFile=${file}`,
