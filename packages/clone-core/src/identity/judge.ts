@@ -110,9 +110,9 @@ const checks: readonly Check[] = [
         attested.cloudInitInstance !== decided.instanceId,
       'cloud-init did not act on its drive: it holds another instance id.',
     ),
-  ({ attested, source }) =>
+  ({ changed, attested, source }) =>
     when(
-      attested.sid !== undefined && attested.sid === source.sid,
+      changed.includes('sid') && attested.sid !== undefined && attested.sid === source.sid,
       'Its security identifier (SID) is still the source’s.',
     ),
   ({ decided, attested, linkUp }) => {

@@ -72,6 +72,7 @@ export function effectsOf(
         wishes.filter((field) => field === 'address'),
         'its agent changes no network configuration',
       );
+      if (inside?.kind === 'windows') keep(['sid'], 'a Windows that is installed keeps it');
       break;
     case 'offline': {
       const can = canRunFirstBoot(inside?.init);

@@ -30,7 +30,7 @@ const question = (
   part: Partial<JudgeQuestion> = {},
 ): JudgeQuestion => ({
   decided,
-  changed: ['hostname', 'fqdn', 'machine-id', 'ssh-host-keys', 'hosts-file', 'cloud-init-instance'],
+  changed: ['hostname', 'fqdn', 'machine-id', 'ssh-host-keys', 'hosts-file', 'cloud-init-instance', 'sid'],
   source,
   ...(attested ? { attested: { ...good, ...attested } } : {}),
   ...part,
@@ -80,6 +80,7 @@ describe('judge', () => {
       machineId: 'f'.repeat(32),
       sshHostKeys: source.sshHostKeys,
       hostsFile: false,
+      sid: source.sid,
     };
     expect(judge(question(kept, { changed: ['name', 'mac'] })).verdict).toBe('attested');
   });
