@@ -8,6 +8,7 @@ import type { CleanKind, DecidedIdentity, GuestInside, IdentityOptions } from '.
 import type { InsideEdit } from './edits.ts';
 import {
   canRunFirstBoot,
+  DONE,
   earlyFiles,
   PENDING,
   firstBootScript,
@@ -94,6 +95,16 @@ export function seedEdits(
   ];
 }
 
+/** What was asked to be set up in a guest, to be done once more at its next start: its system's disk is another now. */
+export function setUpEdits(
+  options: IdentityOptions,
+  inside: Pick<GuestInside, 'init' | 'found'>,
+): InsideEdit[] {
+  if (earlyFiles(options).length + lateFiles(options).length === 0) return [];
+  const edits = firstBoot(options, inside);
+  return edits.length === 0 ? [] : [remove(DONE), ...edits];
+}
+
 function hostsLine(decided: DecidedIdentity): InsideEdit {
   return {
     type: 'line',
@@ -118,7 +129,7 @@ function staleState(): InsideEdit[] {
   ];
 }
 
-function firstBoot(options: IdentityOptions, inside: GuestInside): InsideEdit[] {
+function firstBoot(options: IdentityOptions, inside: Pick<GuestInside, 'init' | 'found'>): InsideEdit[] {
   const work = [...earlyFiles(options), ...lateFiles(options)].map((file) =>
     write(file.path, file.content, file.mode),
   );
@@ -161,7 +172,7 @@ function firstBoot(options: IdentityOptions, inside: GuestInside): InsideEdit[] 
   }
 }
 
-const hasOpenSsh = (inside: GuestInside): boolean =>
+const hasOpenSsh = (inside: Pick<GuestInside, 'found'>): boolean =>
   inside.found.some(
     (finding) =>
       finding.what === 'ssh-host-keys' && finding.paths.some((path) => path.startsWith('/etc/ssh/')),

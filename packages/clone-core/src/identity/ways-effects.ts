@@ -49,6 +49,18 @@ function asked(options: IdentityOptions): IdentityField[] {
   ];
 }
 
+const firstStart: readonly IdentityField[] = [
+  'users',
+  'time-zone',
+  'locale',
+  'packages',
+  'first-boot-script',
+];
+
+/** Of what was asked for, what a guest sets up inside at its first start. */
+export const setUpAtFirstStart = (options: IdentityOptions): IdentityField[] =>
+  asked(options).filter((field) => firstStart.includes(field));
+
 export function effectsOf(
   question: WayQuestion,
   chosen: Chosen,
@@ -61,7 +73,6 @@ export function effectsOf(
     for (const field of fields) kept.push({ field, why });
   };
   const wishes = asked(options);
-  const first: IdentityField[] = ['users', 'time-zone', 'locale', 'packages', 'first-boot-script'];
   switch (chosen.way) {
     case 'none':
       keep([...ofTheSystem, ...wishes], chosen.why ?? 'nothing inside is changed');
@@ -76,7 +87,7 @@ export function effectsOf(
       break;
     case 'offline': {
       const can = canRunFirstBoot(inside?.init);
-      const later: readonly IdentityField[] = can ? [] : ['ssh-host-keys', ...first];
+      const later: readonly IdentityField[] = can ? [] : ['ssh-host-keys', ...firstStart];
       const all: IdentityField[] = [...ofTheSystem, 'network-configuration', ...wishes];
       changed.push(...all.filter((field) => !later.includes(field)));
       keep(

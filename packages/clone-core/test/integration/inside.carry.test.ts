@@ -113,3 +113,25 @@ it('what was to be done at its first start, and the address of a busybox, are th
     '/var/lib/tailscale/tailscaled.state': 'node of source',
   });
 });
+
+it('what was set up when it was cloned is prepared once more, for a guest whose first start is over', async () => {
+  const asked = {
+    users: [{ name: 'ada', sshKeys: ['ssh-ed25519 AAAA'], administrator: true }],
+    firstBootScript: '#!/bin/sh\n',
+  };
+  const over = { '/var/lib/offshoot/first-boot.done': '0\n', '/etc/inittab': tab };
+  const [systemd, busybox] = [await carried(over, 'systemd', asked), await carried(over, 'busybox', asked)];
+  for (const found of [systemd, busybox]) {
+    expect(found).toMatchObject({
+      '/var/lib/offshoot/first-boot': expect.stringContaining('early()'),
+      '/var/lib/offshoot/pending': '',
+      '/var/lib/offshoot/users/ada/keys': 'ssh-ed25519 AAAA\n',
+      '/var/lib/offshoot/users/ada/admin': '',
+      '/var/lib/offshoot/script': '#!/bin/sh\n',
+    });
+    // Else its end would be taken for that of the work that is still to come.
+    expect(found).not.toHaveProperty('/var/lib/offshoot/first-boot.done');
+  }
+  expect(systemd['/etc/systemd/system/offshoot-first-boot.service']).toContain('first-boot early');
+  expect(busybox['/etc/inittab']).toBe(`${tab}::wait:/bin/sh /var/lib/offshoot/first-boot early\n`);
+});

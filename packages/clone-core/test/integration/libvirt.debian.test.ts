@@ -8,11 +8,12 @@ import type { CapturedBase, GuestRef, Plan } from '../../src/driver.ts';
 import {
   identityOptionsSchema,
   type AttestedIdentity,
+  type IdentityOptions,
   type IdentityOutcome,
 } from '../../src/identity/contract.ts';
 import { baseOf } from '../conformance/cases/base.ts';
 import { until } from '../conformance/until.ts';
-import { finish, options, ownedBy, planOf } from '../conformance/workbench.ts';
+import { finish, options, ownedBy, planOf, resetOf } from '../conformance/workbench.ts';
 import { debianImage } from './debian-guest.ts';
 import { labNetwork, type LabNetwork } from './libvirt.network.ts';
 import {
@@ -84,6 +85,7 @@ const ssh = (address: string, line: string): Promise<string> =>
 
 interface Made {
   plan: Plan;
+  options: IdentityOptions;
   outcome: IdentityOutcome;
   address: string;
 }
@@ -96,6 +98,15 @@ async function clone(
 ): Promise<Made> {
   const driver = lab.driver();
   const name = named(`${mode}${first}-${index}`);
+  const asked = identityOptionsSchema.parse({
+    policy: 'strict',
+    deadlineSeconds: 170,
+    domain: 'lab.example.org',
+    users: [{ name: 'ada', sshKeys: [publicKey], administrator: true }],
+    timezone: 'Europe/Berlin',
+    addressing: { type: 'static', first: `${network.address(first)}/24`, gateway: network.address(1) },
+    firstBootScript: SCRIPT,
+  });
   const plan = await planOf(
     driver,
     {
@@ -106,22 +117,14 @@ async function clone(
       index,
       options: {
         ...options({ start: true }),
-        identity: identityOptionsSchema.parse({
-          policy: 'strict',
-          deadlineSeconds: 170,
-          domain: 'lab.example.org',
-          users: [{ name: 'ada', sshKeys: [publicKey], administrator: true }],
-          timezone: 'Europe/Berlin',
-          addressing: { type: 'static', first: `${network.address(first)}/24`, gateway: network.address(1) },
-          firstBootScript: SCRIPT,
-        }),
+        identity: asked,
       },
     },
     name,
   );
   const { result } = await finish(driver, plan);
   if (!result.identity) throw new Error('no identity in the result');
-  return { plan, outcome: result.identity, address: network.address(first + index) };
+  return { plan, options: asked, outcome: result.identity, address: network.address(first + index) };
 }
 
 /** Each is itself, none was heard before its proof, and SSH reads back what was asked for. */
@@ -183,11 +186,39 @@ async function proves(base: CapturedBase, first: number, way: IdentityOutcome['w
     machineId: one.outcome.attested?.machineId,
     sshHostKeys: one.outcome.attested?.sshHostKeys,
   });
+  await resetKeeps(base, made.at(-1) ?? expect.fail('nothing was made'), EACH - 1);
   for (const { plan } of made) {
     const guest = { uuid: plan.guest?.uuid ?? '', name: plan.guest?.name ?? '' };
     const driver = lab.driver();
     await finish(driver, await planOf(driver, { kind: 'delete', guest, owned: ownedBy(plan) }, guest.uuid));
   }
+}
+
+/** Its new disk has neither its users nor what its first-boot script did: both are set up once more. */
+async function resetKeeps(
+  base: CapturedBase,
+  { plan, options: asked, outcome: { decided }, address }: Made,
+  index: number,
+): Promise<void> {
+  const driver = lab.driver();
+  const keys = await command('ssh-keyscan', '-t', 'ed25519', address);
+  const request = { ...resetOf(plan, base), identity: { options: asked, index, decided } };
+  await ssh(address, 'echo mine > /home/ada/mine; sync');
+  await finish(driver, await planOf(driver, request, `reset ${decided.hostname}`));
+  await until(
+    async () => (await ssh(address, 'cat /var/lib/first-boot-ran; ls /home/ada').catch(() => '')) !== '',
+    `ssh to ${decided.hostname}, which was reset`,
+    150_000,
+  );
+  await until(
+    async () => (await ssh(address, 'cat /var/lib/first-boot-ran').catch(() => '')) !== '',
+    'its first-boot script',
+    90_000,
+  );
+  expect(
+    await ssh(address, 'cat /var/lib/first-boot-ran; ls /home/ada; cat /etc/machine-id; date +%Z'),
+  ).toMatch(new RegExp(`^first boot of ${decided.hostname}\n${decided.machineId}\nCES?T$`));
+  expect(await command('ssh-keyscan', '-t', 'ed25519', address)).toBe(keys);
 }
 
 function distinct(said: (AttestedIdentity | undefined)[], field: keyof AttestedIdentity): void {

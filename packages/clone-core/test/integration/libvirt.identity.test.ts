@@ -374,7 +374,11 @@ it('a guest that says it is someone else stays cut', async () => {
 it('after a refresh it is itself still, with the SSH host keys that clients know', async () => {
   await virsh('domif-setlink', source.name, sourceMac, 'down');
   const driver = lab.driver();
-  const asked = request(source, 'full', 'fresh', { identity: { clean: ['shell-history'] } });
+  const options: Partial<IdentityOptions> = {
+    clean: ['shell-history'],
+    users: [{ name: 'root', sshKeys: [KEY], administrator: false }],
+  };
+  const asked = request(source, 'full', 'fresh', { identity: options });
   if (asked.kind !== 'clone') throw new Error('no clone');
   const refreshable = { ...asked, options: { ...asked.options, refreshable: true } };
   const { plan, identity: made } = await make(refreshable, 'fresh');
@@ -396,15 +400,20 @@ it('after a refresh it is itself still, with the SSH host keys that clients know
       clean: ['shell-history'],
       ...(plan.generations ? { generations: plan.generations } : {}),
       options: { ownChanges: 'discard', keepPrevious: 1 },
+      identity: { options: identity(options), index: 0, decided: made.decided },
     },
     'refresh',
   );
   const noted = refresh.notes.map(({ text }) => text).join(' ');
   expect(noted).toContain('it keeps its own identity');
   expect(noted).toContain('Left out again, as when it was made: its source’s shell histories.');
+  expect(noted).toContain('Set up again at its next start, as when it was cloned: users.');
   await finish(driver, refresh);
   await startGuest(guest.name);
   expect(await shell(guest.name, 'cat /root/from-source /root/.ash_history')).toBe('new\n');
+  const key = 'cat /var/lib/offshoot/first-boot.done && grep -cF "ssh-" /root/.ssh/authorized_keys';
+  await until(async () => (await shell(guest.name, key).catch(() => '')) !== '', 'its first start', 30_000);
+  expect(await shell(guest.name, 'cat /root/.ssh/authorized_keys')).toContain(KEY);
   const now = await driver.attest?.(guest, new AbortController().signal);
   const { hostname, machineId, macs, sshHostKeys } = made.attested ?? {};
   expect(now).toMatchObject({ hostname, machineId, macs, sshHostKeys });

@@ -4,10 +4,12 @@ import type { GivenIdentity, GuestRef } from '../../driver.ts';
 import { agents, carriedState, type CarriedState } from '../../identity/agents.ts';
 import type { CleanKind } from '../../identity/contract.ts';
 import { firstBootUnitPath, firstBootWants, FOLDER } from '../../identity/first-boot.ts';
+import { setUpEdits } from '../../identity/offline.ts';
 import { DATASOURCES } from '../../identity/seed.ts';
+import { setUpAtFirstStart } from '../../identity/ways-effects.ts';
 import { wordsOf } from '../../identity/words.ts';
 import { dhcpState, randomSeeds } from '../../identity/scripts.ts';
-import { info, type DraftStep } from './plan-parts.ts';
+import { info, warn, type DraftStep } from './plan-parts.ts';
 import type { InsideFacts } from './types.ts';
 
 /** Patterns as of InsideEdit. What is there and not in the guest's own is removed: it is its source's. */
@@ -66,13 +68,21 @@ export function planCarry(
     mayFail = false,
     clean = [],
     identity,
-  }: { mayFail?: boolean; clean?: readonly CleanKind[]; identity?: GivenIdentity } = {},
+    started = true,
+  }: {
+    mayFail?: boolean;
+    clean?: readonly CleanKind[];
+    identity?: GivenIdentity;
+    /** Its first start is over: what was to be set up then is not on its way any more. */
+    started?: boolean;
+  } = {},
 ): Carry {
   const root = facts?.inside.root;
   const disk = root && before[root.target];
   const why = whyNotCarried(facts);
   if (why !== undefined || !root || !disk) return { why: why ?? 'the disk of its system is not its own' };
   const ofAgents = stateOfAgents(identity);
+  const setUp = started && identity && !identity.forgotten ? setUpEdits(identity.options, facts.inside) : [];
   return {
     steps: [
       {
@@ -89,6 +99,7 @@ export function planCarry(
         ],
         agents: { edits: ofAgents.edits, patterns: ofAgents.emptied },
         ...(clean.length === 0 ? {} : { clean: [...clean] }),
+        ...(setUp.length === 0 ? {} : { setUp }),
         mayFail,
       },
     ],
@@ -99,8 +110,34 @@ export function planCarry(
       ...(clean.length === 0
         ? []
         : [info(`Left out again, as when it was made: its source’s ${wordsOf(clean)}.`)]),
+      ...(started && identity ? setUpNotes(identity, setUp.length > 0) : []),
     ],
   };
+}
+
+/** Users, settings and first-boot work were in the disk that goes. */
+function setUpNotes({ options, forgotten }: GivenIdentity, again: boolean): PlanNote[] {
+  if (forgotten)
+    return [
+      warn(
+        'What else was asked for when it was cloned (users, packages, scripts) is not known any more and is not set up again.',
+      ),
+    ];
+  const work = wordsOf(setUpAtFirstStart(options));
+  return [
+    ...(work === ''
+      ? []
+      : again
+        ? [info(`Set up again at its next start, as when it was cloned: ${work}.`)]
+        : [
+            warn(
+              `Not set up again: ${work}, because it is not known here how this system starts programs. What its new disks hold of that is its source’s.`,
+            ),
+          ]),
+    ...(options.userData === undefined
+      ? []
+      : [warn('Its cloud-init user data is not run again: what that set up is not there.')]),
+  ];
 }
 
 /** Those whose reset was asked for; where that is not known, all: the source's must not be in two machines. */

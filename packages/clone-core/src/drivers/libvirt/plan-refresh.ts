@@ -27,6 +27,7 @@ import {
   type Draft,
   type DraftStep,
 } from './plan-parts.ts';
+import { awaitingIn } from './hold.ts';
 import { laterNotes, planInner, type Inner } from './plan-again.ts';
 import { planCarry } from './plan-carry.ts';
 import { recordName } from './records.ts';
@@ -109,7 +110,11 @@ export function planRefresh(request: Refresh, facts: LibvirtFacts, ids: IdSource
         clone.inside,
         clone.active,
         layers.map(({ target, own }) => ({ target, path: own, format: 'qcow2' })),
-        { clean: request.clean ?? [], ...(request.identity ? { identity: request.identity } : {}) },
+        {
+          clean: request.clean ?? [],
+          ...(request.identity ? { identity: request.identity } : {}),
+          started: awaitingIn(clone.definition) === undefined,
+        },
       );
   const inner = planInner(
     carry,

@@ -15,6 +15,7 @@ import {
 } from './plan-parts.ts';
 import { readDomain } from './domain-read.ts';
 import { folderOf } from './generations.ts';
+import { awaitingIn } from './hold.ts';
 import { holdStep, laterNotes, planInner, startAs } from './plan-again.ts';
 import { planCarry } from './plan-carry.ts';
 import type { LibvirtFacts, OwnFacts, OwnFile, SourceFacts, Swap } from './types.ts';
@@ -47,6 +48,7 @@ export function planReset(request: ResetRequest, facts: LibvirtFacts, ids: IdSou
       mayFail: true,
       clean: request.clean ?? [],
       ...(request.identity ? { identity: request.identity } : {}),
+      started: awaitingIn(own.definition) === undefined,
     },
   );
   const inner = planInner(

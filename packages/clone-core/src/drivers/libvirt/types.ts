@@ -461,6 +461,8 @@ export interface CarryInsideStep extends Step {
   agents?: { edits: InsideEdit[]; patterns: string[] };
   /** What the new disks do not keep of their source's past. */
   clean?: CleanKind[];
+  /** What was set up in it when it was cloned and is gone with its disk: prepared for its next start, after all else. */
+  setUp?: InsideEdit[];
   /** A guest is reset because it is broken: what can't be carried over any more is said, and is no failure. */
   mayFail: boolean;
 }

@@ -1,5 +1,5 @@
 /** Step: what makes a guest itself goes from its old disk into the new one that takes its place. */
-import { carryInside, clearInside } from '../../../disks/inside/edit.ts';
+import { carryInside, clearInside, editInside } from '../../../disks/inside/edit.ts';
 import { lookInside } from '../../../disks/inside/look.ts';
 import type { StepContext, StepHandler } from '../../../driver.ts';
 import { OffshootError } from '../../../errors.ts';
@@ -41,15 +41,16 @@ async function carry(
   const log = (line: string): void => context.log(line);
   const { root } = await lookInside(shell, step.disks, { store, signal });
   const disk = step.disks.find(({ target }) => target === root?.target);
-  if (root && disk)
-    return (
-      await carryInside(shell, step.from, { disk, root }, step.patterns, {
-        signal,
-        log,
-        first: [...cleanEdits(step.clean ?? []), ...(step.agents?.edits ?? [])],
-        added: step.agents?.patterns ?? [],
-      })
-    ).carried;
+  if (root && disk) {
+    const { carried } = await carryInside(shell, step.from, { disk, root }, step.patterns, {
+      signal,
+      log,
+      first: [...cleanEdits(step.clean ?? []), ...(step.agents?.edits ?? [])],
+      added: step.agents?.patterns ?? [],
+    });
+    if (step.setUp) await editInside(shell, disk, root, step.setUp, { signal, log });
+    return carried;
+  }
   throw new OffshootError('source-changed', {
     publicMessage: `The new disks of ${step.guest.name} hold no system that its identity could be carried into.`,
     remedy: 'See what the source holds now; clone it anew if it was installed anew.',
