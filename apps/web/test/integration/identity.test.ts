@@ -4,7 +4,7 @@ import { cloneOptionsSchema } from '@offshoot/clone-core/contract';
 import type { Certificate, SharedIdentity } from '@offshoot/clone-core/contract/identity';
 import { open } from '@offshoot/clone-core/identity/secrets';
 import { keepAttestation } from '@offshoot/db/identity';
-import { syncGuests } from '@offshoot/db/inventory';
+import { registerHost, syncGuests } from '@offshoot/db/inventory';
 import { claim, finish, requestClone, savePlan } from '@offshoot/db/operations';
 import { somePlan, someTemplate } from '@offshoot/db/testing/fixtures';
 import '@offshoot/db/testing/global-setup';
@@ -37,6 +37,17 @@ afterAll(async () => {
   notary.abort();
   await notaryEnded;
   await door.close();
+});
+
+/** A guest as a host reports it. */
+const seen = (name: string) => ({
+  name,
+  uuid: randomUUID(),
+  state: 'running' as const,
+  vcpus: 1,
+  memoryBytes: 1,
+  macs: [],
+  disks: [],
 });
 
 /** A clone that is finished with an identity of its own; resolves with its guest's id. */
@@ -288,6 +299,23 @@ describe('identities that can’t be', () => {
     expect(await ask({}, ['web_1', 'web-1'])).toMatchObject({ field: 'names' });
     // Nor with a guest that is there.
     expect(await ask({}, ['BEFORE'])).toMatchObject({ code: 'name-taken', field: 'names' });
+    // On no host: both are named.
+    const far = {
+      id: 'far',
+      name: 'Far host',
+      kind: 'simulated',
+      simulated: true,
+      workerVersion: 'test',
+    } as const;
+    await registerHost(db(), far);
+    await syncGuests(db(), 'far', [seen('Lab.07'), seen('4711')]);
+    expect(await ask({}, ['lab_07'])).toMatchObject({
+      code: 'name-taken',
+      field: 'names',
+      message: 'lab_07 would get the host name lab-07, which Lab.07 on Far host has already.',
+    });
+    expect((await ask({}, ['guest-4711']))?.message).toContain('4711 on Far host');
+    expect((await ask({}, ['4711']))?.message).toContain('4711 on Far host');
   });
 
   it('addresses of guests, of their agents’ words, and promised to clones that are not made yet, are taken', async () => {
@@ -344,15 +372,6 @@ it('what a template leaves out of its clones: those that do not say otherwise', 
 });
 
 it('two guests made beside the portal with one machine id: both are named', async () => {
-  const seen = (name: string) => ({
-    name,
-    uuid: randomUUID(),
-    state: 'running' as const,
-    vcpus: 1,
-    memoryBytes: 1,
-    macs: [],
-    disks: [],
-  });
   await syncGuests(db(), 'h1', [seen('hand-1'), seen('hand-2')]);
   const machineId = 'd'.repeat(32);
   for (const name of ['hand-1', 'hand-2']) {

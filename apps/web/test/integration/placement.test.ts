@@ -63,7 +63,7 @@ it('the preview says which host gets what and why; the click does just that', as
   const [share] = data?.placement?.shares ?? [];
   expect(data).toMatchObject({ count: 3, placement: { shares: [{ hostId: 'h1', seats: [0, 1, 2] }] } });
   expect(share?.why).toMatch(
-    /^already holds the base; \d+ GiB free; .+ of memory free; \d+ of \d+ cores in use(, busy \(load \d+\))?$/,
+    /^already holds the base; [\d.]+ [GT]iB free; .+ of memory free; \d+ of \d+ cores in use(, busy \(load \d+\))?$/,
   );
   expect(data?.placement?.others).toEqual([
     {

@@ -9,7 +9,7 @@ import { requestStop } from '@offshoot/db/operations';
 import { someAttestation } from '@offshoot/db/testing/identity';
 import { freshDatabase } from '@offshoot/db/testing/postgres';
 import { pino } from 'pino';
-import { afterEach, beforeEach, expect, inject, it } from 'vitest';
+import { afterEach, beforeEach, expect, inject, it, vi } from 'vitest';
 import { keepAttesting } from '../../src/attest-loop.ts';
 
 let db: Db;
@@ -30,6 +30,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   stop.abort();
+  vi.restoreAllMocks();
   await db.close();
   await drop();
 });
@@ -63,6 +64,7 @@ it('asks running guests one at a time, the silent ones ever more rarely, never o
     await new Promise((resolve) => setImmediate(resolve));
     atOnce--;
     if (name === 'broken') throw new Error('no answer that can be read');
+    if (name === 'scripted') return someAttestation(name, { firstBoot: 'running' });
     return name === 'silent' ? undefined : someAttestation(name, { machineId: 'a'.repeat(32) });
   };
   const driver: AnyDriver = makeDriver(
@@ -72,11 +74,11 @@ it('asks running guests one at a time, the silent ones ever more rarely, never o
   const host = { id: 'h1', driver: Object.assign(driver, { attest }) };
   const loop = keepAttesting(db, host, () => true, stop.signal, pino({ level: 'silent' }));
 
-  await report('one', 'two', 'silent', 'broken', 'busy');
+  await report('one', 'two', 'silent', 'broken', 'busy', 'scripted');
   const busy = await db.prisma.guest.findFirstOrThrow({ where: { name: 'busy' } });
   await requestStop(db, { userId: null, idempotencyKey: randomUUID(), guestId: busy.id, force: false });
   await loop.now();
-  expect(asked.toSorted()).toEqual(['broken', 'one', 'silent', 'two']);
+  expect(asked.toSorted()).toEqual(['broken', 'one', 'scripted', 'silent', 'two']);
   expect(most).toBe(1);
   const rows = await db.prisma.guest.findMany({
     where: { attestedAt: { not: null } },
@@ -84,6 +86,7 @@ it('asks running guests one at a time, the silent ones ever more rarely, never o
   });
   expect(rows).toMatchObject([
     { name: 'one', attested: { hostname: 'one' } },
+    { name: 'scripted', attested: { firstBoot: 'running' } },
     { name: 'two', attested: { hostname: 'two' } },
   ]);
   expect(await sharedIdentities(db)).toMatchObject([
@@ -92,12 +95,18 @@ it('asks running guests one at a time, the silent ones ever more rarely, never o
 
   // Nobody's turn yet.
   await loop.now();
-  expect(asked).toHaveLength(4);
+  expect(asked).toHaveLength(5);
 
   // Stopped and started again: it is asked soon, the others are not.
-  await report('two', 'silent', 'broken', 'busy');
+  await report('two', 'silent', 'broken', 'busy', 'scripted');
   await loop.now();
-  await report('one', 'two', 'silent', 'broken', 'busy');
+  await report('one', 'two', 'silent', 'broken', 'busy', 'scripted');
   await loop.now();
-  expect(asked.slice(4)).toEqual(['one']);
+  expect(asked.slice(5)).toEqual(['one']);
+
+  // A little later: those that did not answer, and one that had more to say.
+  const later = performance.now() + 11_000;
+  vi.spyOn(performance, 'now').mockImplementation(() => later);
+  await loop.now();
+  expect(asked.slice(6).toSorted()).toEqual(['broken', 'scripted', 'silent']);
 });

@@ -26,7 +26,7 @@ export function parseAttestation(stdout: string, at: Date): AttestedIdentity {
   if (hostname === undefined)
     throw new OffshootError('agent-silent', {
       publicMessage: 'The guest’s agent answered, but did not say who the guest is.',
-      remedy: 'Look at its console: its shell or its commands may be missing.',
+      remedy: 'Look at its screen (virt-viewer on its host): its shell or its commands may be missing.',
       context: { stdout: stdout.slice(0, 2000) },
     });
   const machineId = uuidDigits(one('machine-id'));
@@ -39,6 +39,7 @@ export function parseAttestation(stdout: string, at: Date): AttestedIdentity {
     sid: one('sid'),
     cloudInitInstance: one('instance'),
     osName: one('os'),
+    firstBoot: firstBootOf(one('first-boot')),
     ...(one('busy') === undefined ? {} : { busy: true }),
     ...(one('hosts') === undefined ? {} : { hostsFile: one('hosts') === 'own' }),
   };
@@ -55,6 +56,11 @@ export function parseAttestation(stdout: string, at: Date): AttestedIdentity {
 
 /** What a guest says is shown and certified: nothing that moves a cursor. */
 const printable = (text: string): string => text.replaceAll(/\p{Cc}/gu, '').slice(0, MAX_LINE);
+
+function firstBootOf(text: string | undefined): AttestedIdentity['firstBoot'] {
+  if (text === 'running') return text;
+  return text !== undefined && /^\d{1,3}$/.test(text) ? Number(text) : undefined;
+}
 
 function uuidDigits(text: string | undefined): string | undefined {
   const digits = text?.replaceAll('-', '').toLowerCase();

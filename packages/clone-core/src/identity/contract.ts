@@ -347,6 +347,8 @@ export interface AttestedIdentity {
   hostsFile?: boolean;
   /** Its first-boot work that makes keys and users has not ended. */
   busy?: boolean;
+  /** The user's script of its first start: still to end, or the code it ended with. Unset: not told; 0 also where there was none. */
+  firstBoot?: 'running' | number;
 }
 
 /** What a finished clone says of its identity: stored, then certified. */

@@ -7,10 +7,12 @@ import type { GuestInside, IdentityOptions } from './contract.ts';
 /** Folder of the scripts and their data; gone when all is done. */
 export const FOLDER = '/var/lib/offshoot';
 export const SCRIPT = `${FOLDER}/first-boot`;
+/** The user's, until it has ended. */
+export const USER_SCRIPT = `${FOLDER}/script`;
 export const LOG = '/var/log/offshoot-first-boot.log';
 /** There until `early` has ended. */
 export const PENDING = `${FOLDER}/pending`;
-/** Holds the exit code of the user's script, when all is done. */
+/** Holds the exit code of the user's script and whose it is (a machine id: a clone has its source's files), when all is done. */
 export const DONE = `${FOLDER}/first-boot.done`;
 
 /**
@@ -164,7 +166,9 @@ finish() {
   rm -f /etc/systemd/system/systemd-networkd-wait-online.service.d/offshoot.conf
   rmdir /etc/systemd/system/multi-user.target.d /etc/systemd/system/systemd-networkd-wait-online.service.d 2> /dev/null
   rm -rf "$here/packages" "$here/script" ${SCRIPT}
-  printf '%s\\n' "$1" > ${DONE}
+  own=
+  { read -r own < /etc/machine-id; } 2> /dev/null
+  printf '%s %s\\n' "$1" "$own" > ${DONE}
   sync
 }
 
@@ -208,7 +212,7 @@ export function lateFiles(options: Pick<IdentityOptions, 'packages' | 'firstBoot
   if (options.packages.length > 0)
     files.push({ path: `${FOLDER}/packages`, content: `${options.packages.join('\n')}\n`, mode: 0o644 });
   if (options.firstBootScript !== undefined)
-    files.push({ path: `${FOLDER}/script`, content: userScript(options.firstBootScript), mode: 0o700 });
+    files.push({ path: USER_SCRIPT, content: userScript(options.firstBootScript), mode: 0o700 });
   return files;
 }
 

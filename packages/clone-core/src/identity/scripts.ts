@@ -2,7 +2,7 @@
  * What runs inside a Linux guest through its agent. Constant text for any POSIX shell, BusyBox's too; everything that varies
  * comes as arguments. Each can be run again.
  */
-import { PENDING } from './first-boot.ts';
+import { DONE, PENDING, USER_SCRIPT } from './first-boot.ts';
 
 /** Exit codes of `takeIdentity`, besides 0. */
 export const LINK_IS_UP = 3;
@@ -260,6 +260,10 @@ one instance /var/lib/cloud/data/instance-id
 one instance /var/lib/instance-id
 [ -r /etc/os-release ] && (. /etc/os-release; echo "os $PRETTY_NAME")
 [ -e ${PENDING} ] && echo 'busy yes'
+own=
+{ read -r own < /etc/machine-id; } 2> /dev/null
+if [ -e ${USER_SCRIPT} ]; then echo 'first-boot running'
+elif { read -r code of < ${DONE}; } 2> /dev/null && [ "$of" = "$own" ]; then echo "first-boot $code"; fi
 if grep -q '^127\\.0\\.1\\.1[[:space:]]' /etc/hosts 2> /dev/null; then
   if grep '^127\\.0\\.1\\.1[[:space:]]' /etc/hosts | grep -qiwF "$name"; then echo 'hosts own'; else echo 'hosts other'; fi
 fi

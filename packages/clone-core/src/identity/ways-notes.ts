@@ -92,7 +92,7 @@ function cleanNotes(
   if (cleaned.includes('authorized-keys') && !signsIn && options.userData === undefined)
     notes.push({
       level: 'warn',
-      text: 'No SSH key will be in it: sign in with a password of the source, at its console, or add a user.',
+      text: 'No SSH key will be in it: sign in with a password of the source on its screen (virt-viewer on its host), or add a user.',
     });
   return notes;
 }

@@ -1,10 +1,12 @@
 /** A placement in words. */
 import type { Holding, HostState } from './types.ts';
 
-/** "41 GiB", "0.2 GiB"; never rounded up to what is not there. */
+/** "3.9 TiB", "41 GiB", "0.2 GiB"; never rounded up to what is not there. */
 export function gib(bytes: number): string {
   const value = Math.max(0, bytes) / 2 ** 30;
-  return `${value >= 10 ? Math.floor(value) : Math.floor(value * 10) / 10} GiB`;
+  const large = value >= 1024;
+  const shown = large ? value / 1024 : value;
+  return `${shown >= 10 ? Math.floor(shown) : Math.floor(shown * 10) / 10} ${large ? 'TiB' : 'GiB'}`;
 }
 
 const holding: Readonly<Record<Holding, string>> = {

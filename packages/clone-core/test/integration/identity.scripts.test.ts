@@ -212,13 +212,20 @@ describe.each([
     expect(owners.stdout).toBe('ada 700\nada 600\nroot 440\n');
     expect(await guest.read('/etc/locale.conf')).toBe('LANG=de_DE.UTF-8\n');
     expect(await guest.read(LOG)).toMatch(/ran as 0 with/);
-    expect(await guest.read(DONE)).toBe('7\n');
+    expect(await guest.read(DONE)).toMatch(/^7 [0-9a-f]{32}\n$/);
     expect(await guest.read('/etc/inittab')).toBe('::sysinit:/etc/init.d/boot\n');
     expect(
       [SCRIPT, PENDING, '/var/lib/offshoot/users', '/var/lib/offshoot/script'].filter((path) =>
         guest.has(path),
       ),
     ).toEqual([]);
-    expect(parseAttestation((await guest.run(attest)).stdout, new Date()).busy).toBeUndefined();
+    const said = async () => parseAttestation((await guest.run(attest)).stdout, new Date());
+    expect(await said()).toMatchObject({ firstBoot: 7 });
+    expect((await said()).busy).toBeUndefined();
+    await guest.write('/var/lib/offshoot/script', '#!/bin/sh\n');
+    expect(await said(), 'another is to run').toMatchObject({ firstBoot: 'running' });
+    await guest.run('rm /var/lib/offshoot/script');
+    await guest.write('/etc/machine-id', `${OLD.replaceAll('f', 'e')}\n`);
+    expect((await said()).firstBoot, 'a clone of it has its file, and ran nothing').toBeUndefined();
   });
 });

@@ -48,13 +48,21 @@ export async function checkIdentity(request: CloneRequest, hostIds: readonly str
   validateIdentity(options.identity, names, await takenBy(request, hostIds));
 }
 
-/** The same name twice on a host is told of as such, in better words: rows with one of the request's names are left out. */
+/**
+ * What guests of any host have: whether their networks meet, nobody knows here. The same name twice on a host is told of as such, in
+ * better words: rows of `hostIds` with one of the request's names are left out.
+ */
 async function takenBy({ names, options }: CloneRequest, hostIds: readonly string[]): Promise<Taken> {
-  const { rows } = await db().pool.query<{ name: string }>(
-    `SELECT "name" FROM "guest" WHERE "hostId" = ANY($1) AND "name" <> ALL($2) AND "state" NOT IN ('deleting', 'missing')`,
-    [hostIds, names],
+  const { rows } = await db().pool.query<{ name: string; host: string; here: boolean }>(
+    `SELECT g."name", h."name" AS host, g."hostId" = ANY($1) AS here FROM "guest" g JOIN "host" h ON h."id" = g."hostId"
+     WHERE NOT (g."hostId" = ANY($1) AND g."name" = ANY($2)) AND g."state" NOT IN ('deleting', 'missing')
+       AND regexp_replace(lower(g."name"), '[^a-z0-9]+', '', 'g') = ANY($3) ORDER BY here`,
+    [hostIds, names, names.flatMap(lettersOf)],
   );
-  const hostnames = new Map(rows.map(({ name }) => [hostnameOf(name), name]));
+  // Of two that have it, the one on the same host is named.
+  const hostnames = new Map(
+    rows.map(({ name, host, here }) => [hostnameOf(name), here ? name : `${name} on ${host}`]),
+  );
   const { addressing } = options.identity;
   if (addressing?.type !== 'static') return { hostnames };
   const wanted = names.map((name, index) => bare(addressAt(addressing, index, name)));
@@ -63,6 +71,13 @@ async function takenBy({ names, options }: CloneRequest, hostIds: readonly strin
     ...(await promised(wanted, names, hostIds)),
   ]);
   return { hostnames, addresses };
+}
+
+/** Letters and digits of names that make the same host name as this one: what the database looks for. */
+function lettersOf(name: string): string[] {
+  const of = (text: string): string => text.toLowerCase().replaceAll(/[^a-z0-9]+/g, '');
+  const [own, host] = [of(name), of(hostnameOf(name))];
+  return host.startsWith('guest') ? [own, host, host.slice('guest'.length)] : [own, host];
 }
 
 const bare = (address: string): string => address.split('/')[0] ?? '';

@@ -130,7 +130,7 @@ export async function runInGuest(
     if (performance.now() - began > timeoutMs)
       throw new OffshootError('timeout', {
         publicMessage: `A program of Offshoot’s did not end in the guest within ${timeoutMs / 1000} s.`,
-        remedy: 'See on its console what keeps it.',
+        remedy: 'See on its screen what keeps it (virt-viewer on its host).',
         retryable: true,
         context: { path },
       });

@@ -42,7 +42,8 @@ const known: readonly Known[] = [
       /guest agent is not (responding|configured|available)|QEMU guest agent is not|agent.*unresponsive|Guest agent .*timed? ?out/i,
     code: 'agent-silent',
     message: () => 'The guest agent does not answer.',
-    remedy: 'Look at the guest’s console; install qemu-guest-agent in it if it has none.',
+    remedy:
+      'Look at the guest’s screen (virt-viewer on its host); install qemu-guest-agent in it if it has none.',
     retryable: true,
   },
   {

@@ -8,12 +8,17 @@ import type { AttestStep, Awaiting } from '../../../src/drivers/libvirt/types.ts
 import { Virsh } from '../../../src/drivers/libvirt/virsh.ts';
 import { OffshootError } from '../../../src/errors.ts';
 import { attestWindows } from '../../../src/identity/scripts.ts';
+import { reasonOf } from '../../../src/shell/failures.ts';
 import { localShell } from '../../../src/shell/local.ts';
 import type { Shell } from '../../../src/shell/shell.ts';
 import { decided } from '../identity/facts.ts';
 
 const signal = AbortSignal.timeout(60_000);
 const uuid = '22222222-2222-4333-8444-555555555555';
+/** Says nothing until whoever asks has enough. */
+const NEVER = Symbol('never');
+const aborted = (asker?: AbortSignal): Promise<never> =>
+  new Promise((_, reject) => asker?.addEventListener('abort', () => reject(reasonOf(asker)), { once: true }));
 type Say = (execute: string, given: Record<string, unknown>) => unknown;
 
 /** `asked`: every command of virsh. */
@@ -21,17 +26,19 @@ function guestThat(say: Say): { shell: Shell; virsh: Virsh; asked: string[] } {
   const asked: string[] = [];
   const shell: Shell = {
     ...localShell(),
-    run(argv) {
+    async run(argv, options) {
+      if (options?.signal?.aborted) throw reasonOf(options.signal);
       const [command = '', ...words] = argv.slice(argv.indexOf('test') + 1);
       asked.push(command);
-      if (command === 'domstate') return Promise.resolve({ code: 0, stdout: 'running', stderr: '' });
+      if (command === 'domstate') return { code: 0, stdout: 'running', stderr: '' };
       const { execute, arguments: given = {} } = JSON.parse(words.at(-1) ?? '') as {
         execute: string;
         arguments?: Record<string, unknown>;
       };
       const said = say(execute, given);
+      if (said === NEVER) await aborted(options?.signal);
       const stdout = typeof said === 'string' ? said : JSON.stringify({ return: said });
-      return Promise.resolve({ code: 0, stdout, stderr: '' });
+      return { code: 0, stdout, stderr: '' };
     },
   };
   return { shell, virsh: new Virsh(shell, 'test'), asked };
@@ -128,3 +135,18 @@ it.each<[string, Say]>([
   expect(result.identity).toMatchObject({ verdict: 'silent', policy: 'strict' });
   expect(connected).toBe(false);
 });
+
+it.each(['guest-ping', 'guest-exec', 'guest-exec-status', 'guest-get-osinfo'])(
+  'an agent that hangs in %s: it is over at the deadline',
+  async (hangs) => {
+    const say: Say = (execute) => {
+      if (execute === hangs) return NEVER;
+      if (execute === 'guest-exec' && hangs === 'guest-get-osinfo') throw noShell('/bin/sh');
+      return execute === 'guest-exec' ? { pid: 1 } : {};
+    };
+    const { result, connected } = await attested(say, awaiting());
+    expect(result.identity).toMatchObject({ verdict: 'silent', policy: 'strict' });
+    expect(connected).toBe(false);
+  },
+  5000,
+);

@@ -3,6 +3,7 @@
  * operation's result, no failure: a clone that is not itself stays as it is, for people to look at (decision 0021).
  */
 import type { Progress, StepContext, StepHandler } from '../../../driver.ts';
+import { OffshootError } from '../../../errors.ts';
 import type { AttestedIdentity, IdentityOutcome } from '../../../identity/contract.ts';
 import { judge } from '../../../identity/judge.ts';
 import { addressOf, agentAnswers } from '../agent.ts';
@@ -46,57 +47,72 @@ export function attestStep(
   };
 }
 
-/** Asks until the guest is itself, or the deadline is over. */
+/** Asks until the guest is itself, or the deadline is over: in the middle of a question too. */
 async function* untilItself(
   { virsh }: Pick<Reader, 'virsh'>,
   step: AttestStep,
   context: StepContext,
 ): AsyncGenerator<Progress, Judged> {
-  const { signal } = context;
   const { uuid } = step.guest;
   const { awaiting } = step;
   const began = performance.now();
+  // To whoever asks, it is an agent's silence.
+  const late = new OffshootError('timeout', { publicMessage: 'Its agent did not answer in time.' });
+  const deadline = new AbortController();
+  const timer = setTimeout(() => deadline.abort(late), awaiting.deadlineSeconds * 1000);
+  const signal = AbortSignal.any([context.signal, deadline.signal]);
   let nextLook = began + LOOK_MS;
   let first = true;
   let settled = false;
   let judged: Judged = judge({ decided: awaiting.outcome.decided, changed: awaiting.outcome.changed });
-  for (;;) {
-    const waited = Math.round((performance.now() - began) / 1000);
-    if (waited >= awaiting.deadlineSeconds) return judged;
-    if (performance.now() >= nextLook) {
-      nextLook = performance.now() + LOOK_MS;
-      if ((await virsh.state(uuid, signal)) === 'stopped')
-        return { ...judged, problems: ['It stopped by itself before it was attested.', ...judged.problems] };
-    }
-    if (await agentAnswers(virsh, uuid, signal)) {
-      if (first) {
-        first = false;
-        context.result({ agentMs: Math.max(1, Math.round(performance.now() - began)) });
-        if (awaiting.take) {
-          yield { note: 'giving it its own name, MAC and secrets' };
-          const problem = await becomeItself(virsh, step, context);
-          if (problem !== undefined) return { ...judged, verdict: 'mismatch', problems: [problem] };
-        } else if (!awaiting.windows) await stopWaiting(virsh, uuid, signal);
+  try {
+    for (;;) {
+      const waited = Math.round((performance.now() - began) / 1000);
+      if (deadline.signal.aborted) return judged;
+      if (performance.now() >= nextLook) {
+        nextLook = performance.now() + LOOK_MS;
+        if ((await virsh.state(uuid, signal)) === 'stopped')
+          return {
+            ...judged,
+            problems: ['It stopped by itself before it was attested.', ...judged.problems],
+          };
       }
-      const attested = await askIdentity(virsh, uuid, signal, awaiting.windows);
-      if (attested) {
-        const { decided, changed } = awaiting.outcome;
-        if (!settled && awaiting.drive && attested.cloudInitInstance === decided.instanceId) {
-          await settle(virsh, step, signal);
-          settled = true;
-          continue;
+      if (await agentAnswers(virsh, uuid, signal)) {
+        if (first) {
+          first = false;
+          context.result({ agentMs: Math.max(1, Math.round(performance.now() - began)) });
+          if (awaiting.take) {
+            yield { note: 'giving it its own name, MAC and secrets' };
+            // No question, and cut short it would leave a twin of its source, which `warn` connects: it has a time of its own.
+            const problem = await becomeItself(virsh, step, context);
+            if (problem !== undefined) return { ...judged, verdict: 'mismatch', problems: [problem] };
+          } else if (!awaiting.windows) await stopWaiting(virsh, uuid, signal);
         }
-        judged = { ...judge({ decided, changed, attested, source: awaiting.source }), attested };
-        if (judged.verdict === 'attested') return judged;
+        const attested = await askIdentity(virsh, uuid, signal, awaiting.windows);
+        if (attested) {
+          const { decided, changed } = awaiting.outcome;
+          if (!settled && awaiting.drive && attested.cloudInitInstance === decided.instanceId) {
+            await settle(virsh, step, signal);
+            settled = true;
+            continue;
+          }
+          judged = { ...judge({ decided, changed, attested, source: awaiting.source }), attested };
+          if (judged.verdict === 'attested') return judged;
+        }
       }
+      yield {
+        note:
+          judged.verdict === 'silent'
+            ? `waiting for the guest agent (${waited} s)`
+            : `not itself yet (${waited} s): ${judged.problems[0] ?? ''}`,
+      };
+      await pause(ASK_MS, signal);
     }
-    yield {
-      note:
-        judged.verdict === 'silent'
-          ? `waiting for the guest agent (${waited} s)`
-          : `not itself yet (${waited} s): ${judged.problems[0] ?? ''}`,
-    };
-    await pause(ASK_MS, signal);
+  } catch (thrown) {
+    if (thrown !== late) throw thrown;
+    return judged;
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -60,13 +60,14 @@ async function start(virsh: Virsh, uuid: string, signal: AbortSignal): Promise<v
 export const silent = (name: string, seconds: number): OffshootError =>
   new OffshootError('agent-silent', {
     publicMessage: `${name} runs, but its guest agent did not answer within ${seconds} s.`,
-    remedy: 'See on its console whether it booted; without qemu-guest-agent in it, don’t wait for one.',
+    remedy:
+      'See on its screen whether it booted (virt-viewer on its host); without qemu-guest-agent in it, don’t wait for one.',
     retryable: true,
   });
 export const stopped = (name: string): OffshootError =>
   new OffshootError('agent-silent', {
     publicMessage: `${name} stopped by itself before its agent answered.`,
-    remedy: 'Start it and look at its console.',
+    remedy: 'Start it and look at its screen (virt-viewer on its host).',
   });
 
 export function stopStep(virsh: Virsh): StepHandler<StopStep> {
@@ -115,6 +116,6 @@ async function press(virsh: Virsh, uuid: string, signal: AbortSignal): Promise<v
 const ignores = (name: string, seconds: number): OffshootError =>
   new OffshootError('timeout', {
     publicMessage: `${name} did not shut down within ${seconds} s; it still runs.`,
-    remedy: 'Look at its console, or switch it off.',
+    remedy: 'Look at its screen (virt-viewer on its host), or switch it off.',
     retryable: true,
   });
