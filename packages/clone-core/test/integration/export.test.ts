@@ -1,10 +1,11 @@
 /** Disks written for other hypervisors and taken in again, by the real qemu-img and tar; and files that are not what they say. */
-import { mkdtemp, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readChain } from '../../src/disks/chain.ts';
 import { readImage } from '../../src/disks/image.ts';
+import { packOva } from '../../src/disks/ova/archive.ts';
 import type { OperationResult } from '../../src/contract.ts';
 import type { StepContext, StepHandler } from '../../src/driver.ts';
 import {
@@ -274,6 +275,42 @@ describe('files that are not what they say', () => {
     expect(await refusal(bare)).toContain('it has no description');
     const half = await ovaOf('half', 'true', 'web.ovf', 'web.mf');
     expect(await refusal(half)).toContain('its disk web-vda.vmdk is not in it');
+  });
+
+  it('an OVA whose checksums are not those of its description, are cut short, or are none', async () => {
+    const said = async (name: string, change: string): Promise<string> => refusal(await ovaOf(name, change));
+    expect(await said('edited', 'echo "<!-- -->" >> web.ovf')).toContain(
+      'web.ovf in it does not have the checksum that is written beside it',
+    );
+    expect(await said('unlisted', 'sed -i "/web.ovf/d" web.mf')).toContain(
+      'its list of checksums does not have web.ovf',
+    );
+    for (const [name, change] of [
+      ['cut-sum', 's/^\\(SHA256(web-vda.vmdk)= .\\{8\\}\\).*/\\1/'],
+      ['no-sum', 's/^\\(SHA256(web-vda.vmdk)=\\).*/\\1/'],
+      ['odd-sum', 's/^SHA256(web-vda/CRC32(web-vda/'],
+    ] as const)
+      expect(await said(name, `sed -i '${change}' web.mf`)).toContain('its list of checksums can’t be read');
+  });
+
+  it('a store that fills up while an OVA is unpacked, or packed, is said to be full', async () => {
+    const small = at('small');
+    await mkdir(small);
+    await command('mount', '-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', small);
+    try {
+      const ova = await ovaOf('roomy', 'true');
+      const { disks = [] } = await readImage(shell, ova, signal);
+      const full = { code: 'no-space', remedy: expect.stringContaining('Free space') };
+      const step = { id: '1', kind: 'unpack-ova' as const, title: '', from: ova, folder: small, disks };
+      await expect(run(unpackOvaStep(shell), step)).rejects.toMatchObject(full);
+      await rm(join(small, 'web-vda.vmdk'), { force: true });
+      const files = [{ name: 'web-vda.vmdk', bytes: 1 }];
+      await expect(packOva(shell, join(small, 'x.ova'), at('good'), files, signal)).rejects.toMatchObject(
+        full,
+      );
+    } finally {
+      await command('umount', small);
+    }
   });
 
   it.each([

@@ -1,6 +1,8 @@
 /** OVA files: a tar of a descriptor, a list of checksums and disks. Looked at before anything of it is unpacked. */
+import { createHash } from 'node:crypto';
 import { OffshootError } from '../../errors.ts';
 import type { Shell } from '../../shell/shell.ts';
+import { stderrOf } from '../stderr.ts';
 import { readOvf, type OvfDisk } from './descriptor.ts';
 
 const MOST_MEMBERS = 64;
@@ -10,7 +12,15 @@ const MOST_TEXT = 1024 ** 2;
 export interface OvaDisk extends OvfDisk {
   /** Of its file in the archive, bytes. */
   bytes: number;
-  checksum?: { algorithm: 'sha256' | 'sha1'; hex: string };
+  checksum?: Checksum;
+}
+
+/** Hexadecimal digits of each kind of checksum that a list may hold. */
+const DIGITS = { sha1: 40, sha256: 64, sha512: 128 } as const;
+
+export interface Checksum {
+  algorithm: keyof typeof DIGITS;
+  hex: string;
 }
 
 const refuse = (why: string): OffshootError =>
@@ -22,7 +32,7 @@ const refuse = (why: string): OffshootError =>
 
 /**
  * Disks of an OVA with the checksums it has for them. Throws `source-unreadable` (field `imagePath`) for a member whose name
- * leads anywhere else, for what is no plain file, for a descriptor that does not fit.
+ * leads anywhere else, for what is no plain file, for a descriptor that does not fit or does not have its checksum.
  */
 export async function readOva(shell: Shell, path: string, signal: AbortSignal): Promise<OvaDisk[]> {
   const members = await membersOf(shell, path, signal);
@@ -32,6 +42,12 @@ export async function readOva(shell: Shell, path: string, signal: AbortSignal): 
   const listed = [...members.keys()].find((name) => name.toLowerCase().endsWith('.mf'));
   const sums = listed === undefined ? undefined : checksumsIn(await text(listed));
   const ovf = await text(descriptor);
+  if (sums) {
+    const sum = sums.get(descriptor);
+    if (!sum) throw refuse(`its list of checksums does not have ${descriptor}`);
+    if (createHash(sum.algorithm).update(ovf).digest('hex') !== sum.hex)
+      throw refuse(`${descriptor} in it does not have the checksum that is written beside it`);
+  }
   const disks = readOvf(ovf);
   return disks.map((disk): OvaDisk => {
     const bytes = members.get(disk.file);
@@ -100,19 +116,34 @@ async function textOf(
   return (await shell.run(argv, { signal, timeoutMs: 0 })).stdout;
 }
 
-/** Lines as "SHA256(disk.vmdk)= 3f2a…" (DSP0243 1.1.0, 5.1). */
-function checksumsIn(text: string): Map<string, NonNullable<OvaDisk['checksum']>> {
-  return new Map(
-    text.split('\n').flatMap((line) => {
-      const [, kind = '', name = '', hex = ''] =
-        /^\s*(SHA1|SHA256)\s*\((.+)\)\s*=\s*([0-9a-fA-F]+)\s*$/.exec(line) ?? [];
-      const algorithm = kind === 'SHA1' ? ('sha1' as const) : ('sha256' as const);
-      return kind === '' ? [] : [[name, { algorithm, hex: hex.toLowerCase() }] as const];
-    }),
-  );
+/** Lines as "SHA256(disk.vmdk)= 3f2a…" (DSP0243 1.1.0, 5.1; SHA512 since 2.0). Throws `source-unreadable` for any other. */
+function checksumsIn(text: string): Map<string, Checksum> {
+  const sums = new Map<string, Checksum>();
+  for (const line of text.split('\n').filter((each) => each.trim() !== '')) {
+    const [, kind = '', name = '', hex = ''] =
+      /^\s*(SHA1|SHA256|SHA512)\s*\((.+)\)\s*=\s*([0-9a-fA-F]+)\s*$/i.exec(line) ?? [];
+    const algorithm = kind.toLowerCase() as keyof typeof DIGITS;
+    if (hex.length !== DIGITS[algorithm] || sums.has(name))
+      throw refuse(`its list of checksums can’t be read (${line.trim().slice(0, 80)})`);
+    sums.set(name, { algorithm, hex: hex.toLowerCase() });
+  }
+  return sums;
 }
 
-/** Unpacks one disk. Throws `source-unreadable` when it is not what the list of checksums says. */
+/** What tar has no room for; of a file that it unpacks it says only how much of it went in. */
+function meaning(thrown: unknown): unknown {
+  const said = stderrOf(thrown);
+  if (!/No space left on device|Disk quota exceeded|Wrote only \d+ of \d+ bytes/i.test(said)) return thrown;
+  return new OffshootError('no-space', {
+    publicMessage: 'The store filled up while the OVA was unpacked or written.',
+    remedy: 'Free space on the store, then retry.',
+    retryable: true,
+    context: { stderr: said },
+    cause: thrown,
+  });
+}
+
+/** Unpacks one disk. Throws `source-unreadable` when it is not what the list of checksums says, `no-space`. */
 export async function unpackDisk(
   shell: Shell,
   path: string,
@@ -121,21 +152,15 @@ export async function unpackDisk(
   signal: AbortSignal,
 ): Promise<void> {
   const plain = ['--no-same-owner', '--no-same-permissions', '--occurrence=1'];
-  await shell.run(
-    ['tar', '--force-local', '--extract', ...plain, '--directory', folder, '--file', path, '--', disk.file],
-    {
-      signal,
-      timeoutMs: 0,
-      dieWithParent: true,
-    },
-  );
+  const argv = ['tar', '--force-local', '--extract', ...plain];
+  await pack(shell, [...argv, '--directory', folder, '--file', path, '--', disk.file], signal);
   if (!disk.checksum) return;
   const { algorithm, hex } = disk.checksum;
   const { stdout } = await shell.run([`${algorithm}sum`, '--', `${folder}/${disk.file}`], {
     signal,
     timeoutMs: 0,
   });
-  if (stdout.trim().replace(/^\\/, '').startsWith(hex)) return;
+  if (stdout.trim().replace(/^\\/, '').split(' ')[0] === hex) return;
   throw new OffshootError('source-unreadable', {
     publicMessage: `${disk.file} in the OVA does not have the checksum that is written beside it. Nothing of it was kept.`,
     remedy: 'Copy the OVA to the host again.',
@@ -143,7 +168,7 @@ export async function unpackDisk(
   });
 }
 
-/** Packs the files into an OVA, the descriptor first. */
+/** Packs the files into an OVA, the descriptor first. Throws `no-space`. */
 export async function packOva(
   shell: Shell,
   to: string,
@@ -153,7 +178,8 @@ export async function packOva(
 ): Promise<void> {
   // ustar, as the specification asks; it has room for 8 GiB a file.
   const format = files.some(({ bytes }) => bytes >= 8 * 1024 ** 3) ? 'posix' : 'ustar';
-  await shell.run(
+  await pack(
+    shell,
     [
       'tar',
       '--force-local',
@@ -170,6 +196,15 @@ export async function packOva(
       '--',
       ...files.map(({ name }) => name),
     ],
-    { signal, timeoutMs: 0, dieWithParent: true },
+    signal,
   );
+}
+
+/** For as long as it takes, and no longer than the worker lives. */
+async function pack(shell: Shell, argv: readonly string[], signal: AbortSignal): Promise<void> {
+  try {
+    await shell.run(argv, { signal, timeoutMs: 0, dieWithParent: true });
+  } catch (thrown) {
+    throw meaning(thrown);
+  }
 }

@@ -6,7 +6,7 @@ import type { SourceIdentity } from '../../identity/judge.ts';
 import type { SeedQuestion } from '../../identity/seed.ts';
 import type { Facts, GuestRef, Step } from '../../driver.ts';
 import type { ChainFile } from '../../disks/chain.ts';
-import type { OvaDisk } from '../../disks/ova/archive.ts';
+import type { Checksum, OvaDisk } from '../../disks/ova/archive.ts';
 import type { Look } from './moving/protocol.ts';
 import type { ImageHead } from './save-image.ts';
 
@@ -498,7 +498,7 @@ export interface UnpackOvaStep extends Step {
   kind: 'unpack-ova';
   from: string;
   folder: string;
-  disks: { file: string; checksum?: { algorithm: 'sha256' | 'sha1'; hex: string } }[];
+  disks: { file: string; checksum?: Checksum }[];
 }
 export interface DropUnpackedStep extends Step {
   kind: 'drop-unpacked';
