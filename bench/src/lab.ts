@@ -17,10 +17,10 @@ export async function openLab(runs: number): Promise<Lab & { close(): Promise<vo
     scratch,
     runs,
     say,
-    portal(at = join(scratch, 'data')) {
+    portal(at = join(scratch, 'data'), environment = {}) {
       let portal = portals.get(at);
       if (!portal) {
-        portal = startPortal(at, say);
+        portal = startPortal(at, say, environment);
         portals.set(at, portal);
       }
       return portal;

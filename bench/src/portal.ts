@@ -32,12 +32,28 @@ export interface Portal {
   stop(): Promise<void>;
 }
 
-/** Starts it without the sample template. Resolves when it is ready to work. */
-export async function startPortal(data: string, say: (line: string) => void): Promise<Portal> {
+/** What the server closes for idleness just as it is sent to is sent again, as a browser does: a click has a key, a read does no harm. */
+export async function patientFetch(to: string | URL | Request, how?: object): Promise<Response> {
+  try {
+    return await fetch(to, how);
+  } catch (error) {
+    const cause: unknown = error instanceof TypeError ? error.cause : undefined;
+    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+    if (code !== 'ECONNRESET' && code !== 'UND_ERR_SOCKET') throw error;
+    return fetch(to, how);
+  }
+}
+
+/** Starts it without the sample template, with more in its environment. Resolves when it is ready to work. */
+export async function startPortal(
+  data: string,
+  say: (line: string) => void,
+  environment: NodeJS.ProcessEnv = {},
+): Promise<Portal> {
   const password = randomUUID();
   const child = execa(process.execPath, ['--import', 'tsx', join(repository, 'tools/src/start/main.ts')], {
     cwd: repository,
-    env: { OFFSHOOT_DATA: data, OFFSHOOT_SAMPLE: '0', OFFSHOOT_ADMIN_PASSWORD: password },
+    env: { OFFSHOOT_DATA: data, OFFSHOOT_SAMPLE: '0', OFFSHOOT_ADMIN_PASSWORD: password, ...environment },
     stdin: 'ignore',
     reject: false,
     all: true,
@@ -55,6 +71,7 @@ export async function startPortal(data: string, say: (line: string) => void): Pr
         url: `${run.url}/api/trpc`,
         headers: { cookie, origin: run.url },
         methodOverride: 'POST',
+        fetch: patientFetch,
       }),
     ],
   });

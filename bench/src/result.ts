@@ -30,8 +30,8 @@ export interface Lab {
   scratch: string;
   runs: number;
   say(line: string): void;
-  /** The portal with this data folder, started when first wanted. */
-  portal(data?: string): Promise<Portal>;
+  /** The portal with this data folder, started when first wanted, then with this in its environment. */
+  portal(data?: string, environment?: NodeJS.ProcessEnv): Promise<Portal>;
   stopPortal(data: string): Promise<void>;
 }
 

@@ -1,7 +1,7 @@
 /** Keeps the inventory and the host's facts in step with the host. */
 import { toOffshootError } from '@offshoot/clone-core/errors';
 import type { Db } from '@offshoot/db/client';
-import { reportHost, syncGuests } from '@offshoot/db/inventory';
+import { reportHost, syncGuests, type SeenInventory } from '@offshoot/db/inventory';
 import type { Logger } from 'pino';
 import type { ServedHost } from './host.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -37,15 +37,19 @@ export function keepInventory(
 ): InventoryLoop {
   let lastLook = -Infinity;
   let gap = LEAST_GAP_MS;
+  let news = false;
+  const seen: SeenInventory = {};
   const look = async (): Promise<void> => {
     if (!onDuty()) return;
     lastLook = performance.now();
+    const changed = news;
+    news = false;
     const since = new Date();
     try {
       const patience = AbortSignal.timeout(PATIENCE_MS);
       const guests = await host.driver.list(patience);
       const listed = performance.now();
-      await syncGuests(db, host.id, guests, { since });
+      await syncGuests(db, host.id, guests, { since, changed, seen });
       gap = Math.min(INTERVAL_MS, Math.max(LEAST_GAP_MS, (performance.now() - listed) * WRITE_PATIENCE));
       await reportHost(db, host.id, { facts: await host.driver.hostFacts(patience), problem: null });
     } catch (thrown) {
@@ -59,6 +63,7 @@ export function keepInventory(
   const loop = every(INTERVAL_MS, 'inventory', look, signal, log);
   let soon: NodeJS.Timeout | undefined;
   const changed = (): void => {
+    news = true;
     soon ??= setTimeout(
       () => {
         soon = undefined;

@@ -2,7 +2,7 @@
 import type { AnyDriver } from '@offshoot/clone-core/drivers';
 import type { OperationKind } from '@offshoot/clone-core/contract';
 import { OffshootError, toOffshootError } from '@offshoot/clone-core/errors';
-import { execute, type Outcome } from '@offshoot/clone-core/execute';
+import { execute, startsWithRecord, type Outcome, type StartingPoint } from '@offshoot/clone-core/execute';
 import type { Plan } from '@offshoot/clone-core/driver';
 import type { Db } from '@offshoot/db/client';
 import { macsTakenElsewhere } from '@offshoot/db/inventory';
@@ -90,11 +90,11 @@ async function perform(parts: ProcessorParts, held: Claim, signal: AbortSignal):
   return execute(planned.plan, driver, journalFor(db, held, { stop: stopping }), {
     operationId: held.operationId,
     signal,
-    ...(planned.from === undefined ? {} : { from: planned.from }),
+    from: planned.from,
   });
 }
 
-type Planned = { plan: Plan; from?: undefined } | Outcome | 'stale';
+type Planned = { plan: Plan; from: StartingPoint } | Outcome | 'stale';
 
 async function planAfresh(
   { db, driver }: ProcessorParts,
@@ -121,8 +121,10 @@ async function planAfresh(
     await markStale(db, held, plan, stalePlan(held.kind));
     return 'stale';
   }
-  await savePlan(db, held, plan);
-  return { plan };
+  const first = plan.steps[0];
+  const begins = first !== undefined && startsWithRecord(first);
+  await savePlan(db, held, plan, { begins });
+  return { plan, from: { nextStep: 0, recorded: begins } };
 }
 
 /** Nothing was begun: there is nothing to undo. */

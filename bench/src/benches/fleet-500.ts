@@ -8,24 +8,27 @@ import type { BatchResult } from '@offshoot/db/types';
 import type { Portal } from '../portal.ts';
 import { median, quantile, round, type Bench, type Lab } from '../result.ts';
 import { writeHistory } from '../simulated-fleet/history.ts';
-import { childLike, memoryCourse } from '../simulated-fleet/memory.ts';
+import { play } from '../simulated-fleet/hour.ts';
+import { memoryEnvironment, processorSeconds } from '../simulated-fleet/memory.ts';
 import { pagesAbout, visitor, watchEvents, type PageLoad } from '../simulated-fleet/pages.ts';
 import { startFleetProcess, type FleetProcess } from '../simulated-fleet/workers.ts';
 
 /** Fewer, for a quick look: OFFSHOOT_BENCH_FLEET_HOSTS. */
 const HOSTS = Number(process.env['OFFSHOOT_BENCH_FLEET_HOSTS'] ?? 500);
 const GUESTS_EACH = 20;
-/** Operations that are queued on each host. */
-const QUEUED_EACH = 4;
+/** Operations that are queued on each host; fewer, when only memory is looked at: OFFSHOOT_BENCH_FLEET_QUEUED. */
+const QUEUED_EACH = Number(process.env['OFFSHOOT_BENCH_FLEET_QUEUED'] ?? 4);
 /** How often each page is opened for its percentile. */
 const VISITS = 30;
 const TABS = 10;
 /** Requests that are made at once to fill the queues. */
 const ASKERS = 8;
-/** How long memory is watched under load, seconds; an hour is OFFSHOOT_BENCH_FLEET_SECONDS=3600. */
-const LOAD_SECONDS = Number(process.env['OFFSHOOT_BENCH_FLEET_SECONDS'] ?? 60);
-/** Clones asked for a second while memory is watched. */
+/** How long pages are opened under a steady load, seconds. */
+const LOAD_SECONDS = 20;
+/** Clones asked for a second meanwhile. */
 const LOAD_PER_SECOND = 5;
+/** Minutes of a fleet's life that are played, faster than they would pass, while memory is watched: an hour is 60. */
+const PLAYED_MINUTES = Number(process.env['OFFSHOOT_BENCH_FLEET_MINUTES'] ?? 3);
 /** What the issue asks for, milliseconds. */
 const PAGE_LIMIT_MS = 300;
 
@@ -37,8 +40,9 @@ export const fleet500: Bench = {
   title: `${HOSTS} simulated hosts, ${HOSTS * GUESTS_EACH} guests, ${HOSTS * QUEUED_EACH} queued operations`,
   async run(lab) {
     const data = join(lab.scratch, 'fleet-500');
-    const portal = await lab.portal(data);
+    const portal = await lab.portal(data, memoryEnvironment(data));
     let fleet: FleetProcess | undefined;
+    const stop = new AbortController();
     try {
       lab.say(await writeHistory(portal.db, hostIds));
       fleet = await startFleetProcess({
@@ -54,15 +58,17 @@ export const fleet500: Bench = {
         poolSize: 20,
       });
       lab.say(`${HOSTS} hosts told of their guests`);
-      return await measure(lab, portal, fleet, data);
+      return await measure(lab, portal, fleet, data, stop.signal);
     } finally {
+      stop.abort();
       await fleet?.stop();
       await lab.stopPortal(data);
     }
   },
 };
 
-async function measure(lab: Lab, portal: Portal, fleet: FleetProcess, data: string) {
+/** @param until aborts when the tabs are to be closed */
+async function measure(lab: Lab, portal: Portal, fleet: FleetProcess, data: string, until: AbortSignal) {
   const sources = await stoppedGuests(portal);
   const waitingSources = [...sources.values()];
   const asking = async (): Promise<void> => {
@@ -76,36 +82,46 @@ async function measure(lab: Lab, portal: Portal, fleet: FleetProcess, data: stri
   const guests = await portal.db.prisma.guest.count();
   lab.say(`${queued} operations are queued, ${guests} guests`);
 
-  const stop = new AbortController();
-  const tabs = Array.from({ length: TABS }, () => watchEvents(portal.url, portal.cookie, stop.signal));
+  for (let tab = 0; tab < TABS; tab++)
+    watchEvents(portal.url, portal.cookie, until).catch((error: unknown) =>
+      lab.say(`a tab broke: ${String(error)}`),
+    );
   const visit = visitor(portal.url, portal.cookie);
   const pages = pagesAbout(hostIds[Math.floor(HOSTS / 2)] ?? '');
   for (const page of pages) await visit(page);
   const waiting = await visits(pages, visit, VISITS);
   lab.say(words('pages while all is queued', waiting));
 
+  const start = await startProcess(data);
+  const before = { ...(await processorSeconds(start, fleet.pid)), commits: await commits(portal) };
   const opened = await databaseTime(portal);
   await fleet.openLanes();
   const during = await untilEnded(portal, pages, visit);
   const dispatch = await dispatchRate(portal, opened, HOSTS * QUEUED_EACH);
+  const cost = perOperation(before, {
+    ...(await processorSeconds(start, fleet.pid)),
+    commits: await commits(portal),
+  });
+  lab.say(`each operation cost ${JSON.stringify(cost)}`);
   lab.say(`dispatch ${dispatch.perSecond}/s, ended ${dispatch.endedPerSecond}/s`);
   lab.say(words('pages meanwhile', during));
 
-  const web = await childLike(await startProcess(data), /next/);
-  const watched = new AbortController();
-  const memory = {
-    web: memoryCourse(web, 1000, watched.signal),
-    workers: memoryCourse(fleet.pid, 1000, watched.signal),
-  };
   const load = await keepBusy(portal, sources, pages, visit);
-  watched.abort();
-  const [webMemory, workerMemory] = [await memory.web, await memory.workers];
-  lab.say(
-    `memory over ${LOAD_SECONDS} s: web ${JSON.stringify(webMemory)}, workers ${JSON.stringify(workerMemory)}`,
-  );
   lab.say(words('pages under load', load.pages));
-  stop.abort();
-  await Promise.allSettled(tabs);
+  const played = await play(
+    {
+      portal,
+      data,
+      fleet,
+      sources: [...sources.values()],
+      hosts: HOSTS,
+      pages,
+      visit,
+      say: (line) => lab.say(line),
+    },
+    PLAYED_MINUTES,
+  );
+  lab.say(`played ${JSON.stringify(played)}`);
   const all = [...waiting.values()].flat();
   const p95 = round(quantile(all, 0.95), 1);
   return {
@@ -116,13 +132,14 @@ async function measure(lab: Lab, portal: Portal, fleet: FleetProcess, data: stri
     ratio: round(p95 / PAGE_LIMIT_MS),
     of: 'limit',
     runs: all.length,
-    notes: `simulated hosts; p95 of ${all.length} page loads (document and data) with ${queued} operations queued; ${dispatch.perSecond} operations dispatched a second; web memory ${webMemory.early} → ${webMemory.late} MiB over ${LOAD_SECONDS} s at ${load.perSecond} clones and ${load.loads} page loads; one web, one PostgreSQL, ${TABS} open tabs, all on this machine`,
+    notes: `simulated hosts; p95 of ${all.length} page loads (document and data) with ${queued} operations queued; ${dispatch.perSecond} operations dispatched a second; web memory ${played.memory.webResident.early} → ${played.memory.webResident.late} MiB (heap ${played.memory.webHeap.early} → ${played.memory.webHeap.late}) over ${played.minutes} minutes of load played in ${played.seconds} s; one web, one PostgreSQL, ${TABS} open tabs, all on this machine`,
     pagesQueued: percentiles(waiting),
     pagesDispatching: percentiles(during),
     pagesUnderLoad: percentiles(load.pages),
     dispatchPerSecond: dispatch.perSecond,
     endedPerSecond: dispatch.endedPerSecond,
-    memoryMiB: { web: webMemory, workers: workerMemory },
+    costPerOperation: cost,
+    played,
     loadSeconds: LOAD_SECONDS,
     loadClonesPerSecond: load.perSecond,
     guests,
@@ -188,6 +205,25 @@ async function untilEnded(
 async function databaseTime(portal: Portal): Promise<Date> {
   const { rows } = await portal.db.pool.query<{ now: Date }>('SELECT clock_timestamp() AS now');
   return rows[0]?.now ?? new Date();
+}
+
+/** Transactions that this database has ended, reads too. */
+async function commits(portal: Portal): Promise<number> {
+  const { rows } = await portal.db.pool.query<{ commits: string }>(
+    'SELECT xact_commit AS commits FROM pg_stat_database WHERE datname = current_database()',
+  );
+  return Number(rows[0]?.commits);
+}
+
+/** Milliseconds of processor time, and transactions, of everything that went on meanwhile. */
+function perOperation(before: Record<string, number>, after: Record<string, number>) {
+  const operations = HOSTS * QUEUED_EACH;
+  return Object.fromEntries(
+    Object.entries(after).map(([name, value]) => {
+      const used = (value - (before[name] ?? 0)) / operations;
+      return name === 'commits' ? [name, round(used, 1)] : [`${name}Ms`, round(used * 1000, 1)];
+    }),
+  );
 }
 
 /** How fast what was queued at that time began and ended. @throws when any of it did not finish. */

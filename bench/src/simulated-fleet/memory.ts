@@ -1,55 +1,97 @@
-/** Memory of processes over time, from /proc. */
+/** Memory of processes over time: resident, and what is in use on the heap after a collection. */
+import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { median, round } from '../result.ts';
 
 const MIB = 1024 ** 2;
 
+/** Bytes. */
+export interface MemoryUse {
+  rss: number;
+  heapUsed: number;
+}
+
 export interface MemoryCourse {
-  /** MiB: median of the second and of the last quarter of the samples, and the highest. */
+  /** MiB: medians of the first and of the last third of the samples, and the highest. */
   early: number;
   late: number;
   highest: number;
+  /** MiB a step: the median of the slopes between all pairs of samples of the last two thirds (Theil and Sen). */
+  slope: number;
   samples: number;
 }
 
-/** Samples the resident memory of a process until the signal aborts. */
-export async function memoryCourse(pid: number, everyMs: number, signal: AbortSignal): Promise<MemoryCourse> {
-  const samples: number[] = [];
-  while (!signal.aborted) {
-    samples.push(await residentBytes(pid));
-    await sleep(everyMs, undefined, { signal }).catch(() => undefined);
-  }
-  const quarter = Math.max(1, Math.floor(samples.length / 4));
+/** Of samples that were taken at equal steps. @throws of none */
+export function courseOf(bytes: readonly number[]): MemoryCourse {
+  const third = Math.max(1, Math.floor(bytes.length / 3));
+  const settled = bytes.slice(-2 * third);
+  const slopes = settled.flatMap((from, a) =>
+    settled.slice(a + 1).map((to, beyond) => (to - from) / (beyond + 1)),
+  );
   return {
-    early: round(median(samples.slice(quarter, quarter * 2)) / MIB, 1),
-    late: round(median(samples.slice(-quarter)) / MIB, 1),
-    highest: round(Math.max(...samples) / MIB, 1),
-    samples: samples.length,
+    early: round(median(bytes.slice(0, third)) / MIB, 1),
+    late: round(median(bytes.slice(-third)) / MIB, 1),
+    highest: round(Math.max(...bytes) / MIB, 1),
+    slope: round(slopes.length === 0 ? 0 : median(slopes) / MIB, 3),
+    samples: bytes.length,
   };
 }
 
-async function residentBytes(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8');
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? Number.NaN) * 1024;
+/** The environment of a portal whose web can be asked for its memory. */
+export const memoryEnvironment = (data: string): NodeJS.ProcessEnv => ({
+  OFFSHOOT_BENCH_MEMORY: socketOf(data),
+  NODE_OPTIONS: `--import ${fileURLToPath(new URL('./web-memory.mjs', import.meta.url))}`,
+});
+
+const socketOf = (data: string): string => join(data, 'memory.sock');
+
+/** Of the web of the portal with this data folder, after a collection. With a file's path it also writes a heap snapshot there. */
+export async function webMemory(data: string, snapshot?: string): Promise<MemoryUse> {
+  const socket = connect(socketOf(data));
+  await once(socket, 'connect');
+  socket.write(snapshot ?? 'memory');
+  let answer = '';
+  for await (const chunk of socket) answer += String(chunk);
+  return JSON.parse(answer) as MemoryUse;
 }
 
-/** Child of a process whose command line or title matches. */
-export async function childLike(parent: number, pattern: RegExp): Promise<number> {
+/** Seconds of processor time that a process has used, by its line in /proc. */
+function secondsOf(stat: string): number {
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  // utime and stime, in the 100ths of a second that Linux shows everywhere (proc(5)).
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+/** Processor seconds used so far by what the process of `npm start` has started, and by the workers' process. */
+export async function processorSeconds(start: number, workers: number): Promise<Record<string, number>> {
+  const processes = new Map<number, { parent: number; name: string; seconds: number }>();
   for (const entry of await readdir('/proc')) {
     if (!/^\d+$/.test(entry)) continue;
-    const pid = Number(entry);
-    const [stat, command] = await Promise.all(
-      ['stat', 'cmdline'].map((file) =>
-        readFile(`/proc/${pid}/${file}`, 'utf8').catch((error: NodeJS.ErrnoException) => {
-          // It ended meanwhile.
-          if (error.code === 'ENOENT' || error.code === 'ESRCH') return '';
-          throw error;
-        }),
-      ),
-    );
-    const ppid = Number(/^\d+ \(.*\) \S (\d+)/s.exec(stat ?? '')?.[1]);
-    if (ppid === parent && pattern.test(command ?? '')) return pid;
+    const [stat = '', command = ''] = await Promise.all(['stat', 'cmdline'].map((file) => read(entry, file)));
+    if (stat === '') continue;
+    const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+    const name = /postgres|redis|next/.exec(command)?.[0] ?? 'other';
+    processes.set(Number(entry), { parent, name, seconds: secondsOf(stat) });
   }
-  throw new Error(`process ${parent} has no child like ${pattern}`);
+  const used: Record<string, number> = { workers: processes.get(workers)?.seconds ?? 0 };
+  for (const [pid, { name, seconds }] of processes) {
+    let at: number | undefined = pid;
+    while (at !== undefined && at !== start) at = processes.get(at)?.parent;
+    if (at === start) used[name] = (used[name] ?? 0) + seconds;
+  }
+  return used;
+}
+
+/** A file of /proc; empty when the process ended meanwhile. */
+async function read(pid: string, file: string): Promise<string> {
+  try {
+    return await readFile(`/proc/${pid}/${file}`, 'utf8');
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code === 'ENOENT' || code === 'ESRCH') return '';
+    throw error;
+  }
 }

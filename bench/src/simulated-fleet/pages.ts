@@ -1,5 +1,6 @@
 /** What a browser asks for when someone opens a page: the document, then the page's queries in one go. */
 import { createTRPCUntypedClient, httpBatchLink } from '@trpc/client';
+import { patientFetch } from '../portal.ts';
 
 export interface PageLoad {
   name: string;
@@ -78,12 +79,13 @@ export function visitor(url: string, cookie: string): (page: PageLoad) => Promis
         methodOverride: 'POST',
         maxItems: 20,
         headers: { cookie, origin: url },
+        fetch: patientFetch,
       }),
     ],
   });
   return async ({ path, queries }) => {
     const begun = performance.now();
-    const document = await fetch(url + path, { headers: { cookie }, redirect: 'error' });
+    const document = await patientFetch(url + path, { headers: { cookie }, redirect: 'error' });
     await document.text();
     if (!document.ok) throw new Error(`${path} answered ${document.status}`);
     await Promise.all(queries.map(([query, input]) => client.query(query, input)));

@@ -5,7 +5,12 @@ import {
   type SimulatedFleet,
 } from '@offshoot/worker/testing/simulated-fleet';
 
-export type FleetOrder = { open: FleetOptions } | 'lanes' | 'stop';
+export type FleetOrder =
+  | { open: FleetOptions }
+  | { look: { times: number; atOnce: number } }
+  | 'lanes'
+  | 'memory'
+  | 'stop';
 
 let fleet: SimulatedFleet | undefined;
 
@@ -16,7 +21,14 @@ async function obey(order: FleetOrder): Promise<void> {
     process.send?.('stopped');
     process.disconnect();
     return;
-  } else fleet = await openSimulatedFleet(order.open);
+  } else if (order === 'memory') {
+    // The process is started with --expose-gc.
+    globalThis.gc?.();
+    const { rss, heapUsed } = process.memoryUsage();
+    process.send?.({ rss, heapUsed });
+    return;
+  } else if ('look' in order) await fleet?.look(order.look.times, order.look.atOnce);
+  else fleet = await openSimulatedFleet(order.open);
   process.send?.('done');
 }
 

@@ -1,7 +1,7 @@
 /**
  * The one loop that performs a plan: persists through a Journal, runs, reports, undoes. Knows interfaces only.
  */
-import type { OperationResult, StepProgress, UndoReport } from './contract.ts';
+import type { OperationResult, StepProgress, StepStatus, UndoReport } from './contract.ts';
 import type { Driver, Plan, Step, StepContext, StepHandler } from './driver.ts';
 import { OffshootError, toOffshootError } from './errors.ts';
 import { ProgressMeter } from './progress.ts';
@@ -13,7 +13,22 @@ import { ProgressMeter } from './progress.ts';
 export interface Journal {
   /** Durable before the step's first effect: after a crash this step may have half happened. */
   stepStarted(index: number): Promise<void>;
-  stepFinished(index: number, note: string | undefined, result: OperationResult): Promise<void>;
+  /** @param begins the step after it, when its start is to be in the same record */
+  stepFinished(
+    index: number,
+    note: string | undefined,
+    result: OperationResult,
+    begins?: number,
+  ): Promise<void>;
+  /**
+   * Of the last step: resolves with what the record of the operation's end is to say of it (undefined: it is recorded already).
+   * Until that record the step counts as begun, so that a crash has it run again.
+   */
+  lastFinished(
+    index: number,
+    note: string | undefined,
+    result: OperationResult,
+  ): Promise<StepStatus | undefined>;
   stepFailed(index: number, why: string): Promise<void>;
   /** Durable before the first undo: after a crash the undo goes on, never the plan. */
   undoStarted(reason: { cancelled: boolean; error?: OffshootError }): Promise<void>;
@@ -30,13 +45,15 @@ export interface StartingPoint {
   nextStep: number;
   /** That step was begun before, and may have half happened. */
   begun?: boolean;
+  /** The record says that the step has begun, but this is its first run: it is begun by who says so. */
+  recorded?: boolean;
   /** What an earlier run found: go on undoing instead of running. */
   undoing?: { cancelled: boolean; error?: OffshootError };
   result?: OperationResult;
 }
 
 export type Outcome =
-  | { state: 'finished'; result: OperationResult }
+  | { state: 'finished'; result: OperationResult; last?: { index: number; status: StepStatus } }
   | { state: 'failed'; error: OffshootError; undo: UndoReport; result: OperationResult }
   | { state: 'cancelled'; undo: UndoReport };
 
@@ -86,6 +103,8 @@ export async function execute<S extends Step>(
   });
 
   if (!undoing) {
+    let begun = from.recorded === true ? index : undefined;
+    let last: { index: number; status: StepStatus } | undefined;
     for (; index < plan.steps.length; index++) {
       const step = stepAt(plan, index);
       const meter = new ProgressMeter(now);
@@ -93,7 +112,7 @@ export async function execute<S extends Step>(
       const obeyed = (): AbortSignal => (committed ? firm : signal);
       try {
         throwIfAborted(obeyed());
-        await journal.stepStarted(index);
+        if (begun !== index) await journal.stepStarted(index);
         committed ||= step.irreversible === true;
         const context = contextFor(index, obeyed(), (text) => {
           note = text;
@@ -104,7 +123,14 @@ export async function execute<S extends Step>(
         }
         committed ||= step.commits === true;
         throwIfAborted(obeyed());
-        await journal.stepFinished(index, note, result);
+        const next = plan.steps[index + 1];
+        if (next) {
+          begun = startsWithRecord(next) ? index + 1 : undefined;
+          await journal.stepFinished(index, note, result, begun);
+        } else {
+          const status = await journal.lastFinished(index, note, result);
+          if (status) last = { index, status };
+        }
       } catch (thrown) {
         const error = obeyed().aborted ? toOffshootError(obeyed().reason) : toOffshootError(thrown);
         if (mustLeaveAlone(error, obeyed())) throw error;
@@ -117,7 +143,7 @@ export async function execute<S extends Step>(
         break;
       }
     }
-    if (!undoing) return { state: 'finished', result };
+    if (!undoing) return { state: 'finished', result, ...(last ? { last } : {}) };
   }
 
   const undo: UndoReport = { undone: [], leftBehind: [] };
@@ -199,6 +225,12 @@ function handlerOf<S extends Step>(driver: Pick<Driver<S>, 'steps'>, step: S): S
   // The mapped type of Driver.steps guarantees that the handler under a step's own kind takes that step.
   return handler as StepHandler<S>;
 }
+
+/**
+ * Whether its start may be recorded with what was before it. Not of a step that can't be undone: a cancel that comes
+ * between would be too late, though nothing has happened.
+ */
+export const startsWithRecord = (step: Step): boolean => step.irreversible !== true;
 
 /** Whether a step up to this one can't be undone. */
 const isCommitted = (plan: Plan, upTo: number): boolean =>

@@ -13,12 +13,12 @@ import type { StoredRequest } from './types.ts';
 const replaces: ReadonlySet<StoredRequest['kind']> = new Set(['reset', 'refresh', 'restore', 'revert']);
 
 /**
- * Keeps the outcome on the guest's row and adds its certificate, not signed yet. Without an outcome, what an agent said
- * is forgotten where the operation put other disks under the guest. Inside the transaction that ends the operation.
+ * Keeps the outcome on the guest's row. Without an outcome, what an agent said is forgotten where the operation put other
+ * disks under the guest. Inside the transaction that ends the operation.
  */
 export async function keepIdentity(
   tx: Tx,
-  held: Pick<Claim, 'operationId' | 'request'>,
+  held: Pick<Claim, 'request'>,
   guestId: string | null,
   result: OperationResult,
 ): Promise<void> {
@@ -34,6 +34,16 @@ export async function keepIdentity(
      WHERE "id" = $1`,
     [guestId, storable(identity), identity.attested === undefined ? null : storable(identity.attested)],
   );
+}
+
+/** Adds the certificate of a guest whose identity the operation settled, not signed yet. Inside the transaction that ends it. */
+export async function certify(
+  tx: Tx,
+  held: Pick<Claim, 'operationId' | 'request'>,
+  guestId: string | null,
+  { identity }: OperationResult,
+): Promise<void> {
+  if (guestId === null || identity === undefined) return;
   const body = await certificateBody(tx, held, guestId, identity);
   if (!body) return;
   await tx.query(

@@ -16,7 +16,7 @@ import type { StartingPoint } from '@offshoot/clone-core/execute';
 import type { Db } from './client.ts';
 import { endFollowers, releaseGuests, type EndedRow } from './ending.ts';
 import { appendEvents } from './events.ts';
-import { persistently, transaction, type Patience } from './transaction.ts';
+import { persistently, transaction, type Patience, type Tx } from './transaction.ts';
 import { storedRequestSchema, type StoredRequest } from './types.ts';
 
 /**
@@ -86,13 +86,17 @@ export async function claim(
   const row = await persistently(
     () =>
       transaction(db, async (tx) => {
-        await tx.query(
-          `SELECT pg_advisory_xact_lock(7067464, hashtext("hostId")) FROM "operation"
-           WHERE "id" = $1 AND "kind" IN (${MAKES_BASE}, 'remove-base')`,
-          [who.operationId],
-        );
-        const { rows } = await tx.query<ClaimRecord & { was: OperationState }>(
-          `WITH before AS (SELECT "id", "state" FROM "operation" WHERE "id" = $1 FOR NO KEY UPDATE)
+        // Sent together; the second one looks when the first has its lock.
+        const [, { rows }] = await Promise.all([
+          tx.query({
+            name: 'claim-alone',
+            text: `SELECT pg_advisory_xact_lock(7067464, hashtext("hostId")) FROM "operation"
+              WHERE "id" = $1 AND "kind" IN (${MAKES_BASE}, 'remove-base')`,
+            values: [who.operationId],
+          }),
+          tx.query<ClaimRecord & { was: OperationState }>({
+            name: 'claim',
+            text: `WITH before AS (SELECT "id", "state" FROM "operation" WHERE "id" = $1 FOR NO KEY UPDATE)
        UPDATE "operation" o SET "claimToken" = $2, "claimedBy" = $3, "heartbeatAt" = clock_timestamp(), "attempts" = o."attempts" + 1,
          "state" = CASE o."state" WHEN 'queued' THEN 'running' ELSE o."state" END, "startedAt" = COALESCE(o."startedAt", clock_timestamp()),
          "undo" = CASE o."state" WHEN 'undoing' THEN jsonb_set(o."undo", '{leftBehind}', '[]') ELSE o."undo" END
@@ -100,8 +104,9 @@ export async function claim(
          AND (o."claimToken" IS NULL OR o."claimToken" = $2 OR o."heartbeatAt" < clock_timestamp() - make_interval(secs => $4))))
        RETURNING before."state" AS was, o."kind", o."state", o."hostId", o."lane", o."title", o."guestId", o."request", o."agreedFingerprint",
          o."plan", o."nextStep", o."steps" -> o."nextStep" ->> 'state' AS "nextState", o."result", o."undoReason", o."cancelRequestedAt", o."attempts"`,
-          [who.operationId, token, who.workerId, CLAIM_EXPIRES_SECONDS, who.hostId ?? null],
-        );
+            values: [who.operationId, token, who.workerId, CLAIM_EXPIRES_SECONDS, who.hostId ?? null],
+          }),
+        ]);
         const found = rows[0];
         if (found?.was === 'queued') {
           await appendEvents(tx, [
@@ -183,43 +188,63 @@ export function viewOf(plan: Plan): PlanView {
   };
 }
 
-/** Stores the plan before its first effect, and on a clone's guest row what it decided. Throws `lost-claim`. */
-export function savePlan(db: Db, held: Claim, plan: Plan, patience: Patience = {}): Promise<void> {
-  const steps = plan.steps.map((): StepStatus => ({ state: 'pending' }));
+/**
+ * Stores the plan before its first effect, and on a clone's guest row what it decided. Throws `lost-claim`.
+ * @param options.begins also records the start of its first step
+ */
+export function savePlan(
+  db: Db,
+  held: Claim,
+  plan: Plan,
+  { begins = false, ...patience }: Patience & { begins?: boolean } = {},
+): Promise<void> {
+  const first: StepStatus | undefined =
+    begins && plan.steps.length > 0 ? { state: 'running', startedAt: new Date().toISOString() } : undefined;
+  const steps = plan.steps.map((_, index): StepStatus =>
+    index === 0 && first ? first : { state: 'pending' },
+  );
   return persistently(
     () =>
       transaction(db, async (tx) => {
-        const { rowCount } = await tx.query(
-          `UPDATE "operation" SET "plan" = $3, "steps" = $4, "nextStep" = 0,
-             "reserves" = CASE WHEN "reserves" IS NOT NULL THEN jsonb_set("reserves", '{storeBytes}', to_jsonb($5::bigint)) END
-           WHERE "id" = $1 AND "claimToken" = $2 AND "state" = 'running'`,
-          [
-            held.operationId,
-            held.token,
-            JSON.stringify(plan),
-            JSON.stringify(steps),
-            Math.ceil(plan.estimates.storeBytes),
-          ],
-        );
+        // Sent together: all is taken back when the claim turns out to be lost.
+        const [{ rowCount }] = await Promise.all([
+          tx.query({
+            name: 'save-plan',
+            text: `UPDATE "operation" SET "plan" = $3, "steps" = $4, "nextStep" = 0,
+               "reserves" = CASE WHEN "reserves" IS NOT NULL THEN jsonb_set("reserves", '{storeBytes}', to_jsonb($5::bigint)) END
+             WHERE "id" = $1 AND "claimToken" = $2 AND "state" = 'running'`,
+            values: [
+              held.operationId,
+              held.token,
+              JSON.stringify(plan),
+              JSON.stringify(steps),
+              Math.ceil(plan.estimates.storeBytes),
+            ],
+          }),
+          plan.guest && held.kind === 'clone' ? promiseGuest(tx, held.guestId, plan.guest) : undefined,
+        ]);
         if (rowCount === 0) throw lostClaim(held.operationId);
-        if (plan.guest && held.kind === 'clone') {
-          const { uuid, macs, vcpus, memoryBytes, virtualBytes } = plan.guest;
-          await tx.query(
-            `UPDATE "guest" SET "uuid" = $2, "macs" = $3, "vcpus" = $4, "memoryBytes" = $5, "virtualBytes" = $6 WHERE "id" = $1`,
-            [held.guestId, uuid, macs, vcpus, memoryBytes, virtualBytes],
-          );
-        }
+        const { operationId, hostId, guestId } = held;
+        const tellers = { operationId, hostId, guestId };
         await appendEvents(tx, [
-          {
-            operationId: held.operationId,
-            hostId: held.hostId,
-            guestId: held.guestId,
-            data: { type: 'plan', plan: viewOf(plan) },
-          },
+          { ...tellers, data: { type: 'plan', plan: viewOf(plan) } },
+          ...(first ? [{ ...tellers, data: { type: 'step' as const, index: 0, status: first } }] : []),
         ]);
       }),
     patience,
   );
+}
+
+async function promiseGuest(
+  tx: Tx,
+  guestId: string | null,
+  { uuid, macs, vcpus, memoryBytes, virtualBytes }: NonNullable<Plan['guest']>,
+): Promise<void> {
+  await tx.query({
+    name: 'save-plan-guest',
+    text: `UPDATE "guest" SET "uuid" = $2, "macs" = $3, "vcpus" = $4, "memoryBytes" = $5, "virtualBytes" = $6 WHERE "id" = $1`,
+    values: [guestId, uuid, macs, vcpus, memoryBytes, virtualBytes],
+  });
 }
 
 /** The facts changed since the preview: ends the operation as `stale`, with the new plan for review; nothing was done. */

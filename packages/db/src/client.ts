@@ -20,6 +20,8 @@ export function openDatabase(url: string, options: { poolSize?: number } = {}): 
     max: options.poolSize ?? 10,
     connectionTimeoutMillis: 5000,
     keepAlive: true,
+    // What is asked without waiting for the answer before (a BEGIN) goes with it, in one round trip.
+    pipeline: true,
   });
   // A connection that breaks (a restart of PostgreSQL) rejects the query it is at, or its next one; idle ones the pool
   // drops. Their own error events carry nothing more, but without a listener they would end the process.

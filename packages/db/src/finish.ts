@@ -5,6 +5,7 @@ import type {
   GuestSnapshot,
   OperationResult,
   PublicError,
+  StepStatus,
   UndoReport,
 } from '@offshoot/clone-core/contract';
 import type { Plan } from '@offshoot/clone-core/driver';
@@ -13,7 +14,7 @@ import { OffshootError } from '@offshoot/clone-core/errors';
 import { settleMove } from './arriving.ts';
 import { insertUnasked, inventoryEvent } from './ask.ts';
 import { recordBase, removeBase } from './catalog.ts';
-import { keepIdentity } from './certificates.ts';
+import { certify, keepIdentity } from './certificates.ts';
 import { lostClaim, type Claim } from './claims.ts';
 import { collectBases, keepFromRemoval } from './collect.ts';
 import type { Db } from './client.ts';
@@ -30,6 +31,8 @@ import type { JobRef } from './types.ts';
 interface FinishedRow extends EndedRow {
   plan: Plan | null;
   undo: UndoReport | null;
+  /** Of the step whose end is recorded with the operation's. */
+  lastStatus: StepStatus | null;
 }
 
 /**
@@ -47,20 +50,26 @@ async function record(tx: Tx, held: Claim, reported: Outcome): Promise<JobRef[]>
       : reported;
   const error = outcome.state === 'failed' ? outcome.error.toPublic() : undefined;
   const result = outcome.state === 'cancelled' ? undefined : outcome.result;
-  const { rows } = await tx.query<FinishedRow>(
-    `UPDATE "operation" SET "state" = $3, "result" = COALESCE($4, "result"), "error" = $5, "finishedAt" = clock_timestamp(), "heartbeatAt" = NULL,
-       "undo" = CASE WHEN $3 = 'finished' THEN NULL ELSE COALESCE("undo", $6) END
+  const last = outcome.state === 'finished' ? outcome.last : undefined;
+  const { rows } = await tx.query<FinishedRow>({
+    name: 'finish',
+    text: `UPDATE "operation" SET "state" = $3, "result" = COALESCE($4, "result"), "error" = $5, "finishedAt" = clock_timestamp(), "heartbeatAt" = NULL,
+       "undo" = CASE WHEN $3 = 'finished' THEN NULL ELSE COALESCE("undo", $6) END,
+       "steps" = CASE WHEN $7::int IS NULL THEN "steps" ELSE jsonb_set("steps", ARRAY[$7::int::text], ("steps" -> $7::int) || $8::jsonb) END,
+       "nextStep" = COALESCE($7::int + 1, "nextStep")
      WHERE "id" = $1 AND "claimToken" = $2 AND "state" IN ('running', 'undoing')
-     RETURNING "id", "kind", "hostId", "guestId", "title", "plan", "undo"`,
-    [
+     RETURNING "id", "kind", "hostId", "guestId", "title", "plan", "undo", "steps" -> $7::int AS "lastStatus"`,
+    values: [
       held.operationId,
       held.token,
       outcome.state,
       result === undefined ? null : storable(result),
       error === undefined ? null : JSON.stringify(error),
       outcome.state === 'finished' ? null : JSON.stringify(outcome.undo),
+      last?.index ?? null,
+      last === undefined ? null : JSON.stringify(last.status),
     ],
-  );
+  });
   const row = rows[0];
   if (!row) return recordedBefore(tx, held, outcome);
   const after =
@@ -73,6 +82,7 @@ async function record(tx: Tx, held: Claim, reported: Outcome): Promise<JobRef[]>
     : { jobs: [], events: [] };
   const healing = await quarantineFound(tx, held, row, result);
   await appendEvents(tx, [
+    ...(last && row.lastStatus ? [stepEvent(row, last.index, row.lastStatus)] : []),
     stateEvent(row, outcome, result, error),
     ...after.events,
     ...collected.events,
@@ -120,6 +130,13 @@ async function recordedBefore(tx: Tx, held: Claim, outcome: Outcome): Promise<Jo
   );
   return rows;
 }
+
+const stepEvent = ({ id, hostId, guestId }: FinishedRow, index: number, status: StepStatus): NewEvent => ({
+  operationId: id,
+  hostId,
+  guestId,
+  data: { type: 'step', index, status },
+});
 
 function stateEvent(
   row: FinishedRow,
@@ -221,7 +238,9 @@ async function applyFinished(tx: Tx, held: Claim, row: FinishedRow, result: Oper
       await keepVerification(tx, row.guestId, result);
       break;
   }
-  await keepIdentity(tx, held, row.guestId, result);
+  // A clone's went to its row with the rest of it.
+  if (held.request.kind !== 'clone') await keepIdentity(tx, held, row.guestId, result);
+  await certify(tx, held, row.guestId, result);
   const woken = await wakeFollowers(tx, row.id, baseId);
   const following = await askNext(tx, row);
   return {
@@ -253,20 +272,24 @@ async function adoptClone(
   started: boolean,
   result: OperationResult,
 ): Promise<void> {
-  await tx.query(
-    `UPDATE "guest" g SET "state" = $2, "ownedFiles" = $3, "address" = COALESCE($4, g."address"), "seenAt" = clock_timestamp(),
-       "generations" = $6,
+  const { identity } = result;
+  await tx.query({
+    name: 'adopt-clone',
+    text: `UPDATE "guest" g SET "state" = $2, "ownedFiles" = $3, "address" = COALESCE($4, g."address"), "seenAt" = clock_timestamp(),
+       "generations" = $6, "identity" = $7, "attested" = $8, "attestedAt" = CASE WHEN $8::jsonb IS NOT NULL THEN clock_timestamp() END,
        "baseId" = CASE WHEN $5::text IS NULL THEN NULL ELSE COALESCE((SELECT b."id" FROM "base" b WHERE b."hostId" = g."hostId" AND b."digest" = $5), g."baseId") END
      WHERE g."id" = $1`,
-    [
+    values: [
       row.guestId,
       started ? 'running' : 'stopped',
       filesOf(row.plan).filter((path) => row.plan?.removes?.includes(path) !== true),
       result.address ?? null,
       row.plan?.baseDigest ?? null,
       jsonOrNull(generationsOf(row.plan, result)),
+      identity === undefined ? null : storable(identity),
+      identity?.attested === undefined ? null : storable(identity.attested),
     ],
-  );
+  });
 }
 
 /** It has other disks now: what was found of those that it had is no word on these. */

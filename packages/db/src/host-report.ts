@@ -5,7 +5,7 @@ import { canonical } from './ask.ts';
 import type { Db } from './client.ts';
 import { appendEvents } from './events.ts';
 import { storable } from './storable.ts';
-import { persistently, statement, transaction, type Tx } from './transaction.ts';
+import { lastly, persistently, statement, transaction, type Tx } from './transaction.ts';
 
 export interface HostRegistration {
   id: string;
@@ -49,16 +49,19 @@ export function macsTakenElsewhere(db: Db, hostId: string, macs: readonly string
   });
 }
 
-/** What of the facts is worth waking the browsers for, in whatever order its keys come: not the load nor when it was last seen, and free space only by the GiB. */
+/**
+ * What of the facts is worth waking the browsers for, in whatever order its keys come: not the load nor when it was last
+ * seen, and free space only by hundredths of all there is, or by the GiB where those are smaller.
+ */
 function gist(facts: HostFacts | null): string {
   if (!facts) return '';
-  const gib = (bytes: number): number => Math.round(bytes / 2 ** 30);
+  const roughly = (bytes: number, of: number): number => Math.round(bytes / Math.max(2 ** 30, of / 100));
   const { load1: _load, memoryFreeBytes, store, accelerator, ...rest } = facts;
   return canonical({
     ...rest,
     accelerator: { ...accelerator, provenAt: '' },
-    free: gib(memoryFreeBytes),
-    store: { ...store, totalBytes: 0, freeBytes: gib(store.freeBytes) },
+    free: roughly(memoryFreeBytes, facts.memoryBytes),
+    store: { ...store, totalBytes: 0, freeBytes: roughly(store.freeBytes, store.totalBytes) },
   });
 }
 
@@ -82,10 +85,13 @@ export async function reportHost(db: Db, hostId: string, report: HostReport): Pr
   await transaction(
     db,
     async (tx) => {
-      await tx.query('SELECT 1 FROM "host" WHERE "id" = $1 FOR NO KEY UPDATE', [hostId]);
-      const now = await reported(tx, hostId);
+      // Sent together; the second one looks when the first has its lock.
+      const [, now] = await Promise.all([
+        tx.query('SELECT 1 FROM "host" WHERE "id" = $1 FOR NO KEY UPDATE', [hostId]),
+        reported(tx, hostId),
+      ]);
       if (!now) return;
-      await tx.query(beatOf(hostId, report));
+      await lastly(tx, beatOf(hostId, report));
       if (isNews(now, report)) await appendEvents(tx, [{ hostId, data: { type: 'host' } }]);
     },
     REPORTED_AGAIN,
@@ -99,11 +105,12 @@ interface Reported {
 }
 
 async function reported(on: Pick<Tx, 'query'>, hostId: string): Promise<Reported | undefined> {
-  const { rows } = await on.query<Reported>(
-    `SELECT "facts", "problem", "heartbeatAt" IS NULL OR "heartbeatAt" < clock_timestamp() - make_interval(secs => $2) AS silent
+  const { rows } = await on.query<Reported>({
+    name: 'host-reported',
+    text: `SELECT "facts", "problem", "heartbeatAt" IS NULL OR "heartbeatAt" < clock_timestamp() - make_interval(secs => $2) AS silent
      FROM "host" WHERE "id" = $1`,
-    [hostId, HOST_SILENT_SECONDS],
-  );
+    values: [hostId, HOST_SILENT_SECONDS],
+  });
   return rows[0];
 }
 

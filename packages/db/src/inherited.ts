@@ -14,6 +14,8 @@ export async function withConsistencyOfBase(
 ): Promise<OperationResult> {
   const { request } = held;
   if (request.kind !== 'clone') return result;
+  // A copy of a guest itself: no base is between them.
+  if (request.source.type === 'guest' && request.mode !== 'linked') return result;
   const { rows } = await tx.query<{ consistency: Consistency | null; note: string | null }>(
     `SELECT c."consistency", c."note" FROM "base" b CROSS JOIN LATERAL offshoot_consistency(b."digest") c
      WHERE b."id" = COALESCE((SELECT v."baseId" FROM "template_version" v WHERE v."id" = $1),

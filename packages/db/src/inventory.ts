@@ -46,26 +46,36 @@ const SPACE_NEWS_BYTES = 16 * 2 ** 20;
  * instead. Rows being made or deleted are left to their operations.
  * @param options.since when the list was begun, by this machine's clock: guests that an operation ended for since then
  *   are left for the next round, because the list may tell of the time before.
+ * @param options.seen what the last call with it found to be as listed; while neither the list nor a row has changed, that is all there is to ask
+ * @param options.changed something is known to be new, so that looking whether anything is would be for nothing
  */
 export async function syncGuests(
   db: Db,
   hostId: string,
   guests: readonly ObservedGuest[],
-  options: { since?: Date } = {},
+  options: { since?: Date; changed?: boolean; seen?: SeenInventory } = {},
 ): Promise<void> {
+  const { seen = {} } = options;
   await persistently(async () => {
+    const stamp =
+      options.seen && options.changed !== true ? await stampOf(db, hostId, guests, options.since) : undefined;
+    if (stamp !== undefined && stamp === seen.stamp) return;
     // Mostly nothing has changed, and one statement is all it takes.
-    if (await isAsListed(db.pool, hostId, guests, options.since)) return;
+    if (options.changed !== true && (await isAsListed(db.pool, hostId, guests, options.since))) {
+      // Whose snapshots they are depends on more than these rows.
+      if (guests.some(({ snapshots }) => (snapshots?.length ?? 0) > 0)) delete seen.stamp;
+      else if (stamp !== undefined) seen.stamp = stamp;
+      return;
+    }
+    delete seen.stamp;
     await transaction(
       db,
       async (tx) => {
-        await tx.query('SELECT pg_advisory_xact_lock(7067463, hashtext($1))', [hostId]);
-        const { changes, added, missing, news, unnoted } = await difference(
-          tx,
-          hostId,
-          guests,
-          options.since,
-        );
+        // Sent together; the second one looks when the first has its lock.
+        const [, { changes, added, missing, news, unnoted }] = await Promise.all([
+          tx.query('SELECT pg_advisory_xact_lock(7067463, hashtext($1))', [hostId]),
+          difference(tx, hostId, guests, options.since),
+        ]);
         const changedIds = await update(tx, changes);
         const addedIds = await add(tx, hostId, added);
         await lose(tx, missing);
@@ -76,6 +86,28 @@ export async function syncGuests(
       REPORTED_AGAIN,
     );
   });
+}
+
+/** Belongs to whoever calls `syncGuests` for one host again and again. */
+export interface SeenInventory {
+  stamp?: string;
+}
+
+/** The list, and which versions of which rows it is compared with: another writer's change of a row is another `xmin`. */
+async function stampOf(
+  db: Db,
+  hostId: string,
+  guests: readonly ObservedGuest[],
+  since: Date | undefined,
+): Promise<string> {
+  const { rows } = await db.pool.query<{ versions: string }>({
+    name: 'inventory-versions',
+    text: `SELECT jsonb_build_array(ARRAY(SELECT "title" FROM "operation" WHERE "hostId" = $1 AND "finishedAt" >= $2),
+       ARRAY(SELECT offshoot_arriving_at($1)::text),
+       (SELECT string_agg(g."id" || ' ' || g.xmin, ',' ORDER BY g."id") FROM "guest" g WHERE g."hostId" = $1))::text AS versions`,
+    values: [hostId, since ?? null],
+  });
+  return `${rows[0]?.versions} ${JSON.stringify(guests)}`;
 }
 
 type Queryable = Pick<Tx, 'query'>;
@@ -112,14 +144,15 @@ async function whatIsKnown(on: Queryable, hostId: string, since: Date | undefine
     known: KnownGuest[] | null;
     recent: string[];
     arriving: string[];
-  }>(
-    `SELECT ARRAY(SELECT "title" FROM "operation" WHERE "hostId" = $1 AND "finishedAt" >= $2) AS recent,
+  }>({
+    name: 'inventory-known',
+    text: `SELECT ARRAY(SELECT "title" FROM "operation" WHERE "hostId" = $1 AND "finishedAt" >= $2) AS recent,
        ARRAY(SELECT offshoot_arriving_at($1)::text) AS arriving,
        (SELECT json_agg(k ORDER BY k."id") FROM (SELECT "id", "name", "uuid", "state", "vcpus", "memoryBytes", "usedBytes", "macs", "address", "disks", "snapshots",
           "managed" AND ("recorded" IS NULL OR NOT "recorded" ? 'disks') AND "state" NOT IN ('creating', 'deleting', 'missing') AS unnoted
         FROM "guest" WHERE "hostId" = $1) k) AS known`,
-    [hostId, since ?? null],
-  );
+    values: [hostId, since ?? null],
+  });
   const row = rows[0];
   return {
     known: row?.known ?? [],

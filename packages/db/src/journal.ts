@@ -6,7 +6,7 @@ import pg from 'pg';
 import { lostClaim, type Claim } from './claims.ts';
 import type { Db } from './client.ts';
 import { storable } from './storable.ts';
-import { isDatabaseAway, persistently, statement } from './transaction.ts';
+import { isDatabaseAway, persistently, statement, statements } from './transaction.ts';
 
 /** Progress is written at most this often per operation, milliseconds. */
 const PROGRESS_INTERVAL_MS = 250;
@@ -31,39 +31,43 @@ export function journalFor(
 ): Journal {
   const writer = new JournalWriter(db, held.operationId, held.token);
   const now = (): string => new Date().toISOString();
+  const settled = async (index: number, status: StepStatus): Promise<StepStatus> => {
+    const progress = status.state === 'running' ? undefined : writer.takeProgress(index);
+    await writer.settle();
+    return progress === undefined ? status : { ...status, progress };
+  };
   const step = async (
     expected: 'running' | 'undoing',
     index: number,
     status: StepStatus,
     more: StepMore = {},
   ): Promise<void> => {
-    const progress = status.state === 'running' ? undefined : writer.takeProgress(index);
-    await writer.settle();
-    await writer.write('offshoot_step', [
-      expected,
-      index,
-      JSON.stringify(progress === undefined ? status : { ...status, progress }),
-      more.next ?? null,
-      more.result === undefined ? null : storable(more.result),
-      more.undone ?? null,
-      more.left ?? null,
-    ]);
+    const calls = [stepCall(expected, index, await settled(index, status), more)];
+    if (more.begins !== undefined) calls.push(stepCall(expected, more.begins, started()));
+    await writer.write(...calls);
   };
+  const started = (): StepStatus => ({ state: 'running', startedAt: now() });
+  const done = (note: string | undefined): StepStatus => ({
+    state: 'done',
+    endedAt: now(),
+    ...(note === undefined ? {} : { note }),
+  });
   return {
-    stepStarted: (index) => step('running', index, { state: 'running', startedAt: now() }),
-    stepFinished: (index, note, result) =>
-      step(
-        'running',
-        index,
-        { state: 'done', endedAt: now(), ...(note === undefined ? {} : { note }) },
-        { next: index + 1, result },
-      ),
+    stepStarted: (index) => step('running', index, started()),
+    stepFinished: (index, note, result, begins) =>
+      step('running', index, done(note), {
+        next: index + 1,
+        result,
+        ...(begins === undefined ? {} : { begins }),
+      }),
+    lastFinished: (index, note) => settled(index, done(note)),
     stepFailed: (index, why) => step('running', index, { state: 'failed', endedAt: now(), note: why }),
     async undoStarted({ cancelled, error }) {
       await writer.settle();
-      await writer.write('offshoot_undo_started', [
-        JSON.stringify({ cancelled, ...(error ? { error: error.toPublic() } : {}) }),
-      ]);
+      await writer.write({
+        name: 'offshoot_undo_started',
+        values: [JSON.stringify({ cancelled, ...(error ? { error: error.toPublic() } : {}) })],
+      });
     },
     async stepUndoing(index) {
       if (options.stop?.aborted) {
@@ -94,12 +98,38 @@ export function journalFor(
 const literal = (value: string | number | null): string =>
   typeof value === 'string' ? pg.escapeLiteral(value.replaceAll('\0', '')) : String(value ?? 'NULL');
 
+/** A function of the database's, and what it takes after the claim. */
+interface Call {
+  name: string;
+  values: readonly (string | number | null)[];
+}
+
 interface StepMore {
   next?: number;
+  /** The step that begins in the same record. */
+  begins?: number;
   result?: object;
   undone?: string;
   left?: string;
 }
+
+const stepCall = (
+  expected: 'running' | 'undoing',
+  index: number,
+  status: StepStatus,
+  more: StepMore = {},
+): Call => ({
+  name: 'offshoot_step',
+  values: [
+    expected,
+    index,
+    JSON.stringify(status),
+    more.next ?? null,
+    more.result === undefined ? null : storable(more.result),
+    more.undone ?? null,
+    more.left ?? null,
+  ],
+});
 
 class JournalWriter {
   private lines: { index: number; line: string }[] = [];
@@ -117,15 +147,17 @@ class JournalWriter {
     private readonly token: string,
   ) {}
 
-  private call(name: string, values: readonly (string | number | null)[]): string {
+  private textOf({ name, values }: Call): string {
     return `SELECT ${name}(${[this.operationId, this.token, ...values].map(literal).join(', ')}) AS held`;
   }
 
-  async write(name: string, values: readonly (string | number | null)[]): Promise<void> {
-    const text = this.call(name, values);
-    let held: boolean | undefined;
+  /** All of them in one transaction, and in order. */
+  async write(...calls: Call[]): Promise<void> {
+    const texts = calls.map((call) => this.textOf(call));
+    let held: boolean;
     try {
-      held = await persistently(async () => (await statement<{ held: boolean }>(this.db, text))[0]?.held);
+      const answers = await persistently(() => statements<{ held: boolean }>(this.db, texts));
+      held = answers.every(([answer]) => answer?.held === true);
     } catch (error) {
       if (!(error instanceof OffshootError)) throw error;
       throw new OffshootError('lost-claim', {
@@ -134,7 +166,7 @@ class JournalWriter {
         cause: error,
       });
     }
-    if (held !== true) throw lostClaim(this.operationId);
+    if (!held) throw lostClaim(this.operationId);
   }
 
   progress(index: number, progress: StepProgress): void {
@@ -153,7 +185,8 @@ class JournalWriter {
     this.lastProgressAt = Date.now();
     this.enqueue(async () => {
       const values = [latest.index, JSON.stringify(latest.progress)];
-      await statement(this.db, this.call('offshoot_progress', values), { losable: true });
+      const text = this.textOf({ name: 'offshoot_progress', values });
+      await statement(this.db, text, { losable: true });
       this.progressTookMs = Date.now() - this.lastProgressAt;
     });
   }
@@ -177,7 +210,7 @@ class JournalWriter {
     const lines = this.lines;
     this.lines = [];
     if (lines.length === 0) return;
-    this.enqueue(() => this.write('offshoot_log', [JSON.stringify(lines)]));
+    this.enqueue(() => this.write({ name: 'offshoot_log', values: [JSON.stringify(lines)] }));
   }
 
   private enqueue(work: () => Promise<void>): void {

@@ -60,24 +60,26 @@ export async function heartbeat(
   db: Db,
   held: readonly Pick<Claim, 'operationId' | 'token'>[],
 ): Promise<HeldOperation[]> {
-  const { rows } = await db.pool.query<HeldOperation>(
-    `UPDATE "operation" o SET "heartbeatAt" = clock_timestamp()
+  const { rows } = await db.pool.query<HeldOperation>({
+    name: 'heartbeat',
+    text: `UPDATE "operation" o SET "heartbeatAt" = clock_timestamp()
      FROM unnest($1::uuid[], $2::uuid[]) AS h("id", "token")
      WHERE o."id" = h."id" AND o."claimToken" = h."token" AND o."state" IN ('running', 'undoing')
      RETURNING o."id" AS "operationId", o."claimToken" AS "token", o."cancelRequestedAt" IS NOT NULL AS "cancelRequested"`,
-    [held.map((one) => one.operationId), held.map((one) => one.token)],
-  );
+    values: [held.map((one) => one.operationId), held.map((one) => one.token)],
+  });
   return rows;
 }
 
 /** Operations of these hosts that a worker should be at: queued ones, and those whose worker has gone. Oldest first. */
 export async function listRunnable(db: Db, hostIds: readonly string[], limit = 200): Promise<JobRef[]> {
-  const { rows } = await db.pool.query<JobRef>(
-    `SELECT "id" AS "operationId", "hostId", "lane", "attempts" AS "attempt" FROM "operation" o WHERE "hostId" = ANY($1::text[]) AND (("state" = 'queued' AND NOT (${IN_MAINTENANCE}))
+  const { rows } = await db.pool.query<JobRef>({
+    name: 'runnable',
+    text: `SELECT "id" AS "operationId", "hostId", "lane", "attempts" AS "attempt" FROM "operation" o WHERE "hostId" = ANY($1::text[]) AND (("state" = 'queued' AND NOT (${IN_MAINTENANCE}))
        OR ("state" IN ('running', 'undoing') AND ("claimToken" IS NULL OR "heartbeatAt" < clock_timestamp() - make_interval(secs => $2))))
      ORDER BY "id" LIMIT $3`,
-    [hostIds, CLAIM_EXPIRES_SECONDS, limit],
-  );
+    values: [hostIds, CLAIM_EXPIRES_SECONDS, limit],
+  });
   return rows;
 }
 

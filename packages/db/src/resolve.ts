@@ -38,7 +38,11 @@ async function resolve(
         source:
           request.source.type === 'guest' && needsBase(request.mode)
             ? await frozenSource(db, held.guestId)
-            : await resolveSource(db, request.source, await hostOf(db, held.guestId)),
+            : await resolveSource(
+                db,
+                request.source,
+                request.source.type === 'guest' ? undefined : await hostOf(db, held.guestId),
+              ),
         mode: request.mode,
         name: request.name,
         options: request.options,

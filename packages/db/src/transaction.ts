@@ -54,8 +54,11 @@ export async function transaction<T>(
     const ending: string[] = [];
     endings.set(tx, ending);
     try {
-      await tx.query('BEGIN');
+      // It goes with the first statement. Should it fail, that one does too, and the connection is thrown away.
+      const begun = tx.query('BEGIN');
+      begun.catch(() => undefined);
       const value = await work(tx);
+      await begun;
       const hasty = losable || ending.length > 0;
       await tx.query(
         [...(hasty ? [HASTILY] : []), ...ending, 'COMMIT', ...(hasty && !losable ? [ON_DISK] : [])].join(
@@ -73,13 +76,23 @@ export async function transaction<T>(
 export async function statement<R extends object>(
   db: Db,
   text: string,
-  { losable = false }: TransactionOptions = {},
+  options: TransactionOptions = {},
 ): Promise<R[]> {
+  const [rows] = await statements<R>(db, [text], options);
+  return rows ?? [];
+}
+
+/** As `statement`, several in one transaction and one round trip. Resolves with the rows of each. */
+export async function statements<R extends object>(
+  db: Db,
+  texts: readonly string[],
+  { losable = false }: TransactionOptions = {},
+): Promise<R[][]> {
   return connected(db, async (tx) => {
-    const all = ['BEGIN', HASTILY, text, 'COMMIT', ...(losable ? [] : [ON_DISK])].join(';\n');
+    const all = ['BEGIN', HASTILY, ...texts, 'COMMIT', ...(losable ? [] : [ON_DISK])].join(';\n');
     // pg answers several statements with a list, which its types don't know.
     const results = (await tx.query(all)) as unknown as pg.QueryResult<R>[];
-    return results[2]?.rows ?? [];
+    return results.slice(2, 2 + texts.length).map(({ rows }) => rows);
   });
 }
 

@@ -15,6 +15,7 @@ import {
 } from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import { Queue, QueueEvents } from 'bullmq';
+import { Kept } from './kept.ts';
 import { COMMAND_TIMEOUT_MS, impatientRedis, patientRedis, queueAway } from './connection.ts';
 
 export interface OperationJob {
@@ -97,43 +98,20 @@ export function openQueues(redisUrl: string): Queues {
   // Without a listener ioredis would print each failed reconnection; the calls themselves say when Redis is away.
   let lastError: Error | undefined;
   for (const connection of [redis, listening]) connection.on('error', (error: Error) => (lastError = error));
-  const queues = new Map<string, Queue>();
-  const answers = new Map<string, QueueEvents>();
-
   const note = (error: Error): void => {
     lastError = error;
   };
-  // One whose first contact failed never tries again by itself: the next call makes another.
-  const forgetBroken = <T extends Queue | QueueEvents>(all: Map<string, T>, key: string, made: T): void => {
-    made.waitUntilReady().catch((error: Error) => {
-      note(error);
-      if (all.get(key) === made) all.delete(key);
-      made.close().catch(note);
-    });
-  };
-  const queueNamed = (name: string): Queue => {
-    let queue = queues.get(name);
-    if (!queue) {
-      queue = new Queue(name, { connection: redis });
-      queue.on('error', note);
-      queues.set(name, queue);
-      forgetBroken(queues, name, queue);
-    }
-    return queue;
-  };
-  const answersOf = (hostId: string): QueueEvents => {
-    let events = answers.get(hostId);
-    if (!events) {
-      events = new QueueEvents(previewQueueName(hostId), {
-        connection: listening,
-      });
+  const queues = new Kept<Queue>(note);
+  const answers = new Kept<QueueEvents>(note);
+  const queueNamed = (name: string): Queue =>
+    queues.get(name, () => new Queue(name, { connection: redis }).on('error', note));
+  const answersOf = (hostId: string): QueueEvents =>
+    answers.get(hostId, () => {
+      const events = new QueueEvents(previewQueueName(hostId), { connection: listening });
       events.on('error', note);
       events.setMaxListeners(0);
-      answers.set(hostId, events);
-      forgetBroken(answers, hostId, events);
-    }
-    return events;
-  };
+      return events;
+    });
 
   const ask = async <K extends keyof Reads>(
     hostId: string,
@@ -211,7 +189,7 @@ export function openQueues(redisUrl: string): Queues {
     },
 
     async close() {
-      await Promise.all([...answers.values(), ...queues.values()].map((part) => part.close()));
+      await Promise.all([answers.close(), queues.close()]);
       redis.disconnect();
       listening.disconnect();
     },

@@ -41,6 +41,8 @@ export interface FleetOptions {
 export interface SimulatedFleet {
   /** Takes work from now on; before, operations only queue. Resolves when every lane is served. */
   openLanes(): Promise<void>;
+  /** Looks at every host so many times, `atOnce` of them at a time, beside what they do by their own clocks. */
+  look(times: number, atOnce: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -67,6 +69,15 @@ export async function openSimulatedFleet(options: FleetOptions): Promise<Simulat
         await sleep(0);
       }
     },
+    async look(times, atOnce) {
+      for (let turn = 0; turn < times; turn++) {
+        const waiting = [...hosts];
+        const looking = async (): Promise<void> => {
+          for (let host = waiting.pop(); host; host = waiting.pop()) await host.look();
+        };
+        await Promise.all(Array.from({ length: atOnce }, looking));
+      }
+    },
     async close() {
       stop.abort(new OffshootError('busy', { publicMessage: 'The fleet stops.', retryable: true }));
       await Promise.all(hosts.map((host) => host.close()));
@@ -86,6 +97,7 @@ interface Shared {
 
 interface OneHost {
   listed: Promise<void>;
+  look(): Promise<void>;
   openLanes(): void;
   close(): Promise<void>;
 }
@@ -128,6 +140,7 @@ async function oneHost(shared: Shared, id: string, simulated: SimulatedConfig): 
   const full = fullLanes(running, CONCURRENCY);
   return {
     listed: inventory.now(),
+    look: inventory.now,
     openLanes() {
       for (const lane of lanes)
         served.push(

@@ -24,8 +24,23 @@ export class MemoryJournal implements Journal {
   }
 
   stepStarted = async (index: number): Promise<void> => this.record({ call: 'stepStarted', index });
-  stepFinished = async (index: number, note: string | undefined, result: OperationResult): Promise<void> =>
+  stepFinished = async (
+    index: number,
+    note: string | undefined,
+    result: OperationResult,
+    begins?: number,
+  ): Promise<void> => {
     this.record({ call: 'stepFinished', index, note, result: structuredClone(result) });
+    if (begins !== undefined) await this.stepStarted(begins);
+  };
+  lastFinished = async (
+    index: number,
+    note: string | undefined,
+    result: OperationResult,
+  ): Promise<undefined> => {
+    await this.stepFinished(index, note, result);
+    return undefined;
+  };
   stepFailed = async (index: number, why: string): Promise<void> =>
     this.record({ call: 'stepFailed', index, why });
   undoStarted = async (reason: { cancelled: boolean; error?: OffshootError }): Promise<void> =>

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Plan, Progress, Step, StepContext, StepHandler } from '../../src/driver.ts';
 import { OffshootError } from '../../src/errors.ts';
-import { execute, type Outcome, type StartingPoint } from '../../src/execute.ts';
+import { execute, type Journal, type Outcome, type StartingPoint } from '../../src/execute.ts';
 import { MemoryJournal } from '../conformance/journal.ts';
 
 const lost = (): OffshootError =>
@@ -334,6 +334,40 @@ describe('execute', () => {
       expect(journal.calls.at(-1)?.call).toBe(at);
     },
   );
+
+  it('records a start with what was before it, but of a step that can’t be undone; the last end goes with the operation’s', async () => {
+    const journal = new MemoryJournal();
+    const ends: (number | undefined)[] = [];
+    journal.stepFinished = async (_index, _note, _result, begins) => void ends.push(begins);
+    const last = { state: 'done' } as const;
+    const ending: Journal = Object.assign(journal, { lastFinished: async () => last });
+    const plan = planOf('a', 'b', 'c');
+    const { did, steps } = recorder();
+    const all = plan.steps.map((step, index) =>
+      index === 2 ? { ...step, irreversible: true as const } : step,
+    );
+    const outcome = await execute({ ...plan, steps: all }, { steps }, ending, {
+      operationId: 'op',
+      signal: new AbortController().signal,
+      from: { nextStep: 0, recorded: true },
+    });
+    expect(did).toEqual(['run a', 'run b', 'run c']);
+    expect(journal.outline).toEqual(['stepStarted 2']);
+    expect(ends).toEqual([1, undefined]);
+    expect(outcome).toEqual({ state: 'finished', result: {}, last: { index: 2, status: last } });
+  });
+
+  it('a cancel between two steps begins nothing, though the start is recorded', async () => {
+    const controller = new AbortController();
+    const journal = new MemoryJournal();
+    journal.onCall = (call) => {
+      if (call.call === 'stepStarted' && call.index === 1)
+        controller.abort(new OffshootError('cancelled', { publicMessage: 'Cancelled.' }));
+    };
+    const { did, steps } = recorder();
+    expect(await go(steps, { signal: controller.signal, journal })).toMatchObject({ state: 'cancelled' });
+    expect(did).toEqual(['run a', 'undo b', 'undo a']);
+  });
 
   it('resumes at the first step that is not recorded as done, with the result so far', async () => {
     const { did, steps } = recorder();

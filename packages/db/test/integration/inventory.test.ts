@@ -12,6 +12,7 @@ import {
   reportHost,
   syncGuests,
   thinSamples,
+  type SeenInventory,
 } from '../../src/inventory.ts';
 import { claim, finish, requestClone, savePlan } from '../../src/operations.ts';
 import { somePlan, someTemplate, testDatabase, type TestDb } from '../support/fixtures.ts';
@@ -55,6 +56,36 @@ it('adds found guests as not ours, updates what changed, forgets what is gone, a
   expect(await news(quiet)).toEqual(['inventory']);
   await syncGuests(test.db, 'h1', [{ ...a, name: 'a2' }, b]);
   expect((await guests()).map((guest) => guest.state)).toEqual(['running', 'running']);
+});
+
+it('asks for no more than versions while nothing has changed, and mends what somebody else wrote', async () => {
+  const host = { id: 'h-versions', name: 'h-versions', kind: 'simulated', simulated: true } as const;
+  await registerHost(test.db, { ...host, workerVersion: 'test' });
+  const list = [seen('versions')];
+  const memory: SeenInventory = {};
+  const look = () => syncGuests(test.db, 'h-versions', list, { seen: memory });
+  await look();
+  expect(memory.stamp).toBeUndefined();
+  await look();
+  const { stamp } = memory;
+  expect(stamp).toBeDefined();
+  await look();
+  expect(memory.stamp).toBe(stamp);
+  const row = () => test.db.prisma.guest.findFirstOrThrow({ where: { hostId: 'h-versions' } });
+  await test.db.prisma.guest.updateMany({ where: { hostId: 'h-versions' }, data: { state: 'paused' } });
+  await look();
+  expect(await row()).toMatchObject({ state: 'running' });
+  await look();
+  expect(memory.stamp).not.toBe(stamp);
+  // Another list, with no row changed.
+  await syncGuests(
+    test.db,
+    'h-versions',
+    [{ ...seen('versions'), uuid: list[0]?.uuid ?? '', state: 'stopped' }],
+    { seen: memory },
+  );
+  expect(await row()).toMatchObject({ state: 'stopped' });
+  await syncGuests(test.db, 'h-versions', []);
 });
 
 it('leaves rows that an operation is making, and guests that one ended for after the list was begun', async () => {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { cloneRequestSchema, type CloneMode, type CloneRequest } from '@offshoot/clone-core/contract';
 import { OffshootError } from '@offshoot/clone-core/errors';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventsAfter } from '../../src/events.ts';
 import { journalFor } from '../../src/journal.ts';
 import {
   claim,
@@ -226,6 +227,64 @@ describe('performing', () => {
       state: 'running',
       claimToken: null,
     });
+  });
+
+  it('a step’s end and the next one’s start are one record, as are the plan and the first start, the last end and the operation’s', async () => {
+    const batch = await requestClone(test.db, {
+      ...asked(),
+      request: cloneOf('template', 'linked', 'fused-1'),
+    });
+    const lost = { code: 'lost-claim' };
+    const first = await claimed(batch.operationIds[0]);
+    const steps = ['a', 'b'].map((id) => ({ id, kind: 'test', title: id }));
+    const plan = somePlan('fused-1', { steps });
+    const rowOf = () => test.db.prisma.operation.findUniqueOrThrow({ where: { id: first.operationId } });
+    await savePlan(test.db, first, plan, { begins: true });
+    expect(await rowOf()).toMatchObject({ nextStep: 0, steps: [{ state: 'running' }, { state: 'pending' }] });
+    // It has begun: the next worker goes on with the saved plan.
+    await giveBack(test.db, [first]);
+    const second = await claimed(first.operationId);
+    expect(second.resume?.from).toMatchObject({ nextStep: 0, begun: true });
+    const late = journalFor(test.db, first);
+    await expect(late.stepFinished(0, undefined, {}, 1)).rejects.toMatchObject(lost);
+    expect(await rowOf()).toMatchObject({ nextStep: 0, steps: [{ state: 'running' }, { state: 'pending' }] });
+
+    const journal = journalFor(test.db, second);
+    await journal.stepFinished(0, 'well', { movedBytes: 1 }, 1);
+    expect(await rowOf()).toMatchObject({
+      nextStep: 1,
+      steps: [{ state: 'done', note: 'well' }, { state: 'running' }],
+    });
+    journal.progress(1, { doneBytes: 5 });
+    const status = await journal.lastFinished(1, undefined, {});
+    expect(status).toMatchObject({ state: 'done', progress: { doneBytes: 5 } });
+    // Killed before the end is recorded: the last step is run again.
+    await giveBack(test.db, [second]);
+    const third = await claimed(first.operationId);
+    expect(third.resume?.from).toMatchObject({ nextStep: 1, begun: true, result: { movedBytes: 1 } });
+    const last = { index: 1, status: status ?? { state: 'done' } };
+    await expect(finish(test.db, second, { state: 'finished', result: {}, last })).rejects.toMatchObject(
+      lost,
+    );
+    await finish(test.db, third, { state: 'finished', result: {}, last });
+    expect(await rowOf()).toMatchObject({
+      state: 'finished',
+      nextStep: 2,
+      steps: [
+        { state: 'done' },
+        { state: 'done', startedAt: expect.any(String), progress: { doneBytes: 5 } },
+      ],
+    });
+    const told = await eventsAfter(test.db, '0', { operationId: first.operationId });
+    expect(
+      told.flatMap(({ data }) =>
+        data.type === 'step'
+          ? [`${data.index} ${data.status.state}`]
+          : data.type === 'state'
+            ? [data.state]
+            : [],
+      ),
+    ).toEqual(['queued', 'running', '0 running', '0 done', '1 running', '1 done', 'finished']);
   });
 
   it('a crash while undoing goes on undoing with its reason; the report has what both runs undid', async () => {

@@ -6,9 +6,11 @@ import {
   type ClonePreview,
   type CloneRequest,
 } from '@offshoot/clone-core/contract';
-import { Worker } from 'bullmq';
+import { Queue, Worker } from 'bullmq';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { impatientRedis } from '../../src/connection.ts';
 import { openQueues, type Queues } from '../../src/jobs.ts';
+import { Kept } from '../../src/kept.ts';
 import { serveLane, servePreviews, type LaneServer, type PreviewServer } from '../../src/serve.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 
@@ -231,3 +233,26 @@ it('what a worker had taken when it died is delivered to the next one within sec
   await queues.enqueueOperation({ operationId, hostId, lane: 'bulk' });
   expect(await delivered).toBe(operationId);
 }, 20_000);
+
+it('closes a queue that nobody asked for, and makes another when somebody does', async () => {
+  const connection = impatientRedis(redis.url);
+  const wrong: Error[] = [];
+  const kept = new Kept<Queue>((error) => wrong.push(error), 0);
+  const ask = (name: string): Queue => kept.get(name, () => new Queue(name, { connection }));
+  try {
+    const first = ask('a');
+    await first.add('job', {});
+    const second = ask('b');
+    expect(first.closing).toBeDefined();
+    await first.closing;
+    expect(ask('b')).toBe(second);
+    // They share one connection, which stays.
+    const again = ask('a');
+    expect(again).not.toBe(first);
+    expect(await again.getWaitingCount()).toBe(1);
+    expect(wrong).toEqual([]);
+  } finally {
+    await kept.close();
+    connection.disconnect();
+  }
+});
