@@ -57,7 +57,7 @@ export async function hostPeers(config: WorkerConfig, db: Db): Promise<HostPeers
         serve: async (stream, who, service) => {
           log.debug({ who, service }, 'a host asks');
           if (service === 'offshoot-bases')
-            await serveFile(stream, holdingsOf(store, shell, receiving, offers));
+            await serveFile(stream, holdingsOf(store, shell, receiving, offers), (line) => log.info(line));
           else if (driver.receive)
             await driver.receive(stream, (id) => mayArrive(db, id, who, config.OFFSHOOT_HOST_ID));
           else stream.destroy();

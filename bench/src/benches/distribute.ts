@@ -200,7 +200,7 @@ export const distributeDelta: Bench = {
         bytesPerHost: perHost,
         changedBytes: CHANGED_BYTES,
         imageBytes: version.bytes,
-        notes: `at most ${round(perHost / CHANGED_BYTES)} × the changed bytes came to a host, headers and hashes included; both versions are read once on every host`,
+        notes: `at most ${round(perHost / CHANGED_BYTES)} × the changed bytes came to a host, headers and digests included; every host reads the version it has once, its source only what changed`,
       };
     } finally {
       await fleet.close();

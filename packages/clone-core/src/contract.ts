@@ -580,6 +580,8 @@ export interface BaseDisk {
   format: string;
   /** sha256 of the file, hex. */
   digest: string;
+  /** sha256 of the sha256s of its 64 KiB blocks, hex; unset: made before there were any, or by a worker that gives nothing to others. */
+  blocks?: string;
   virtualBytes: number;
   allocatedBytes: number;
 }

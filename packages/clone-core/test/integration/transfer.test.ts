@@ -1,10 +1,22 @@
 /** Bases between hosts: real files, real TLS on this machine's loopback. */
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtemp, mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  mkdtemp,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { keepList, listOf, rootOf } from '../../src/disks/transfer/block-list.ts';
 import { fetchFile, type Fetched, type FetchParts, type Source } from '../../src/disks/transfer/fetch.ts';
 import { holdingsOf, type Peers } from '../../src/disks/transfer/peers.ts';
 import { Receiving, type Incoming } from '../../src/disks/transfer/receiving.ts';
@@ -98,6 +110,9 @@ afterEach(async () => {
 interface Wish {
   from: Host[];
   digest?: string;
+  /** What names its list of blocks, as the receiver knows it. */
+  blocks?: string;
+  log?: (line: string) => void;
   older?: string[];
   report?: FetchParts['report'];
   bytesPerSecond?: number;
@@ -108,9 +123,15 @@ interface Wish {
 function fetchTo(target: Host, wish: Wish): Promise<Fetched> {
   const to = join(target.store, 'coming');
   const incoming = wish.incoming ?? target.receiving.begin(BASE, FILE, to);
-  const { digest, report = () => undefined, bytesPerSecond } = wish;
+  const { digest, blocks, log = () => undefined, report = () => undefined, bytesPerSecond } = wish;
   return fetchFile(
-    { base: BASE, file: FILE, to, ...(digest === undefined ? {} : { digest }) },
+    {
+      base: BASE,
+      file: FILE,
+      to,
+      ...(digest === undefined ? {} : { digest }),
+      ...(blocks === undefined ? {} : { blocks }),
+    },
     {
       sources: wish.from.map(({ name }) => ({ hostId: name, name })),
       connect: (source: Source, signal) => {
@@ -123,15 +144,26 @@ function fetchTo(target: Host, wish: Wish): Promise<Fetched> {
         );
       },
       older: wish.older ?? [],
+      listOf: (path) => listOf(path, localShell(), log),
       incoming,
       sync: (path) => localShell().sync(path),
       report,
-      log: () => undefined,
+      log,
       signal: wish.signal ?? new AbortController().signal,
       ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
     },
   );
 }
+
+/** What a capture says of such a file. */
+const sealed = (content: Buffer): { digest: string; blocks: string } => {
+  const hashes = Array.from({ length: Math.ceil(content.length / 65_536) }, (_, at) =>
+    createHash('sha256')
+      .update(content.subarray(at * 65_536, (at + 1) * 65_536))
+      .digest(),
+  );
+  return { digest: sha256(content), blocks: sha256(Buffer.concat(hashes)) };
+};
 
 // Digests: a comparison of buffers that differ would take minutes to print.
 const arrived = async (target: Host): Promise<string> => sha256(await readFile(join(target.store, 'coming')));
@@ -312,6 +344,124 @@ describe('a damaged copy', () => {
     const failed = fetchTo(host(1), { from: [host(0)], digest: sha256(content) });
     await expect(failed).rejects.toMatchObject({ code: 'source-unreadable', context: { damaged: ['one'] } });
     await expect(failed).rejects.toThrow('damaged on one');
+  });
+});
+
+describe('by the list of its blocks', () => {
+  const MISSED = 'are kept beside';
+
+  it('whole, cut and gone on with, through a chain; the list is kept, and read nowhere again', async () => {
+    const content = randomBytes(40 * MIB + 12_345);
+    content.fill(0, 3 * MIB, 4 * MIB);
+    await host(0).hold(content);
+    let cuts = 0;
+    const end = fetchTo(host(2), { from: [host(1), host(0)], ...sealed(content) });
+    const middle = fetchTo(host(1), {
+      from: [host(0)],
+      ...sealed(content),
+      bytesPerSecond: 40 * MIB,
+      report: (done) => {
+        if (done < (cuts + 1) * 10 * MIB || cuts === 2) return;
+        cuts++;
+        for (const stream of host(0).streams) stream.destroy();
+      },
+    });
+    const [first, second] = await Promise.all([middle, end]);
+    // A megabyte of zeroes is not sent.
+    expect(first).toMatchObject({ receivedBytes: content.length - MIB, reusedBytes: MIB, from: ['one'] });
+    expect(first.interruptions).toBeGreaterThanOrEqual(2);
+    expect(second).toMatchObject({ receivedBytes: content.length - MIB, from: ['two'] });
+    expect(host(0).sentBytes).toBeLessThan(content.length * 1.05);
+    for (const each of [host(1), host(2)]) expect(await arrived(each)).toBe(sha256(content));
+    expect(rootOf(first.list ?? { bytes: 0, hashes: Buffer.alloc(0) })).toBe(sealed(content).blocks);
+    const log: string[] = [];
+    await keepList(
+      localShell(),
+      join(host(1).store, 'coming'),
+      first.list ?? { bytes: 0, hashes: Buffer.alloc(0) },
+    );
+    const kept = await listOf(join(host(1).store, 'coming'), localShell(), (line) => log.push(line));
+    expect(rootOf(kept)).toBe(sealed(content).blocks);
+    expect(log).toEqual([]);
+  });
+
+  it('only what is new travels, wherever the rest moved to; a list is made once, and said', async () => {
+    const old = randomBytes(32 * MIB);
+    const fresh = randomBytes(MIB);
+    const content = Buffer.concat([old.subarray(16 * MIB), fresh, old.subarray(0, 16 * MIB)]);
+    await host(0).hold(content);
+    const older = await host(1).hold(old, 'cd'.repeat(32));
+    const log: string[] = [];
+    const wish = {
+      from: [host(0)],
+      ...sealed(content),
+      older: [older],
+      log: (line: string) => log.push(line),
+    };
+    const fetched = await fetchTo(host(1), wish);
+    expect(await arrived(host(1))).toBe(sha256(content));
+    expect(fetched).toMatchObject({ receivedBytes: MIB, reusedBytes: 32 * MIB, interruptions: 0 });
+    expect(log).toEqual([expect.stringContaining(MISSED)]);
+    await rm(join(host(1).store, 'coming'));
+    log.length = 0;
+    expect(await fetchTo(host(1), wish)).toMatchObject({ receivedBytes: MIB });
+    expect(log).toEqual([]);
+    // Damaged, and of a file that was written since: neither is believed.
+    const list = await readFile(`${older}.blocks`);
+    list.writeUInt8(list.readUInt8(1000) ^ 1, 1000);
+    await writeFile(`${older}.new`, list);
+    await rename(`${older}.new`, `${older}.blocks`);
+    await listOf(older, localShell(), (line) => log.push(line));
+    await writeFile(older, old.subarray(0, 20 * MIB));
+    expect((await listOf(older, localShell(), (line) => log.push(line))).bytes).toBe(20 * MIB);
+    expect(log).toEqual([expect.stringContaining('damaged'), expect.stringContaining('written or replaced')]);
+  });
+
+  /** Changes bytes of a file whose list is kept so that neither its size nor its times tell. */
+  const rot = async (path: string, ...places: number[]): Promise<void> => {
+    await utimes(path, 1e9, 1e9);
+    await listOf(path, localShell(), () => undefined);
+    const file = await open(path, 'r+');
+    for (const at of places) {
+      const { buffer } = await file.read(Buffer.alloc(1), 0, 1, at);
+      await file.write(Buffer.of((buffer[0] ?? 0) ^ 1), 0, 1, at);
+    }
+    await file.close();
+    await utimes(path, 1e9, 1e9);
+    await listOf(path, localShell(), (line) => expect.fail(line));
+  };
+
+  it('a block that rotted since its list was made costs itself, here and there', async () => {
+    const content = randomBytes(12 * MIB);
+    const source = await host(0).hold(content);
+    await host(2).hold(content);
+    const older = await host(1).hold(content, 'cd'.repeat(32));
+    await rot(source, 5 * MIB);
+    await rot(older, 5 * MIB, 7 * MIB);
+    const fetched = await fetchTo(host(1), { from: [host(0), host(2)], ...sealed(content), older: [older] });
+    expect(await arrived(host(1))).toBe(sha256(content));
+    expect(fetched.reusedBytes).toBe(12 * MIB - 2 * 65_536);
+    const alone = fetchTo(host(2), { from: [host(0)], ...sealed(content) });
+    await expect(alone).rejects.toMatchObject({ code: 'source-unreadable', context: { damaged: ['one'] } });
+  });
+
+  it('a list that is not the one that names the base is not taken, and what came is refused', async () => {
+    const content = randomBytes(2 * MIB);
+    await host(0).hold(content);
+    const other = randomBytes(2 * MIB);
+    const failed = fetchTo(host(1), { from: [host(0)], ...sealed(other) });
+    await expect(failed).rejects.toMatchObject({ code: 'source-unreadable' });
+  });
+
+  it('what was written before a crash is kept', async () => {
+    const content = randomBytes(20 * MIB);
+    await host(0).hold(content);
+    const partial = Buffer.from(content.subarray(0, 12 * MIB));
+    partial.fill(7, 3 * MIB, 3 * MIB + 65_536);
+    await writeFile(join(host(1).store, 'coming'), partial);
+    const fetched = await fetchTo(host(1), { from: [host(0)], ...sealed(content) });
+    expect(await arrived(host(1))).toBe(sha256(content));
+    expect(fetched).toMatchObject({ receivedBytes: 8 * MIB + 65_536, reusedBytes: 12 * MIB - 65_536 });
   });
 });
 

@@ -2,6 +2,7 @@
 import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { BaseDisk } from '@offshoot/clone-core/contract';
+import { listPathOf } from '@offshoot/clone-core/peers/block-list';
 import { foreign } from '../store.ts';
 import type { Snapshot } from './snapshot.ts';
 
@@ -54,6 +55,8 @@ export function checkFiles({ content, guests, bases, store }: Snapshot): string[
       if (!content.files.includes(path))
         found.push(`base ${base.digest.slice(0, 12)} has ${path}, which is not there`);
     }
+    // May be missing: it is made again when it is wanted.
+    for (const path of disks) owned.add(listPathOf(path));
   }
   for (const path of content.files) if (!owned.has(path)) found.push(`${path} belongs to nobody`);
   const roots = ['disks', 'bases', 'nvram'].map((name) => join(store, name));

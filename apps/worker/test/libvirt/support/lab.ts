@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { listPathOf } from '@offshoot/clone-core/peers/block-list';
 import type { OperationRow } from '@offshoot/db/types';
 import {
   defineGuest,
@@ -69,7 +70,11 @@ export async function openLab(postgresUrl: string, options: LabOptions = {}): Pr
     const owned = [
       ...guests.flatMap((guest) => guest.ownedFiles),
       ...bases.flatMap((base) =>
-        (base.disks as { path: string }[]).flatMap(({ path }) => [path, join(dirname(path), 'base.json')]),
+        (base.disks as { path: string }[]).flatMap(({ path }) => [
+          path,
+          listPathOf(path),
+          join(dirname(path), 'base.json'),
+        ]),
       ),
     ];
     const left = (await files()).filter((path) => !owned.includes(path));

@@ -2,12 +2,12 @@
  * The receiving side: one file from whoever has it, block after block from the first to the last, so that what is there
  * is always a beginning of the file. A cut connection goes on where it was, a crash begins with what was written.
  */
-import { createHash, type Hash } from 'node:crypto';
-import { open, stat, type FileHandle } from 'node:fs/promises';
+import { chmod, constants, copyFile, open, rm, stat } from 'node:fs/promises';
+import { basename } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OffshootError, toOffshootError } from '../../errors.ts';
-import { fileError } from '../../shell/failures.ts';
+import { readThrough, rootOf, type BlockList } from './block-list.ts';
 import {
   BLOCK,
   closed,
@@ -19,21 +19,19 @@ import {
   type Frame,
   type Head,
 } from './frames.ts';
-import { hashOf, isZeroHash, KnownBlocks } from './known-blocks.ts';
+import { Group, type Slot } from './group.ts';
+import { isZeroHash, KnownBlocks } from './known-blocks.ts';
+import { Landing, lengthOf } from './landing.ts';
+import { Gathering, Listed } from './listed.ts';
 import { unpacked } from './packing.ts';
 import type { Incoming } from './receiving.ts';
+import { Watch } from './watch.ts';
 
-/** A sender that says nothing for so long is given up, milliseconds. */
-const SILENCE_MS = 5000;
-/** One that waits itself and sends no data for so long too, when there is another. */
-const STALL_MS = 30_000;
 /** A host that is to have the file soon (it receives it before us) is asked again for so long, milliseconds. */
 const SOON_MS = 15_000;
-const AGAIN_MS = 250;
+const AGAIN_MS = 100;
 /** With nobody to get it from, this long before it fails, milliseconds. */
 const PATIENCE_MS = 10 * 60_000;
-/** Written data is made durable this often, bytes. */
-const SYNC_EVERY = 64 * 1024 ** 2;
 
 export interface Source {
   hostId: string;
@@ -45,6 +43,8 @@ export interface FetchedFile {
   file: string;
   /** sha256 that it must have, hex; undefined: taken as it comes. */
   digest?: string;
+  /** What names the list of its blocks (`rootOf`); with `digest` only, and as much to be trusted as that. */
+  blocks?: string;
   /** Where it is written. */
   to: string;
 }
@@ -53,8 +53,9 @@ export interface FetchParts {
   /** In order of preference. */
   sources: readonly Source[];
   connect: (source: Source, signal: AbortSignal) => Promise<Duplex>;
-  /** Older bases here that may share blocks with it; looked through only when needed. */
+  /** Older bases here that may share blocks with it, and what is in one. */
   older: readonly string[];
+  listOf: (path: string, onBytes: (bytes: number) => void) => Promise<BlockList>;
   incoming: Incoming;
   /** Makes what was written durable. Throws when the work is not ours any more. */
   sync: (path: string) => Promise<void>;
@@ -66,6 +67,8 @@ export interface FetchParts {
 
 export interface Fetched {
   digest: string;
+  /** When its blocks were checked by it. */
+  list?: BlockList;
   bytes: number;
   /** Content that came over the network, bytes; before compression. */
   receivedBytes: number;
@@ -81,15 +84,56 @@ export interface Fetched {
 export async function fetchFile(wanted: FetchedFile, parts: FetchParts): Promise<Fetched> {
   const before = await stat(wanted.to).catch(missing);
   const known = new KnownBlocks();
-  const handle = await open(wanted.to, before ? 'r+' : 'w+', 0o600);
-  const fetching = new Fetching(wanted, parts, handle, known);
+  const begun = before !== undefined && before.size > 0;
+  const shared = before || wanted.blocks === undefined ? undefined : await shareWith(parts.older, wanted);
+  const handle = await open(wanted.to, before || shared !== undefined ? 'r+' : 'w+', 0o600);
+  const fetching = new Fetching(
+    wanted,
+    parts,
+    new Landing(handle, wanted.to, parts.incoming, parts.sync),
+    known,
+  );
   try {
-    const begun = before !== undefined && before.size > 0 ? [wanted.to] : [];
-    await fetching.lookThrough([...begun, ...parts.older]);
+    if (begun) await fetching.lookThrough();
+    for (const path of parts.older) await fetching.know(path, path === shared);
     return await fetching.run();
   } finally {
     await handle.close();
     await known.close();
+  }
+}
+
+/**
+ * Where the filesystem shares blocks, the file begins as a copy of the older version that shares them all: what stays is
+ * neither written nor stored again. Resolves to the path of that version.
+ */
+async function shareWith(older: readonly string[], { file, to }: FetchedFile): Promise<string | undefined> {
+  const from = older.find((path) => basename(path) === file);
+  if (from === undefined) return undefined;
+  try {
+    await copyFile(from, to, constants.COPYFILE_FICLONE_FORCE | constants.COPYFILE_EXCL);
+    await chmod(to, 0o600);
+    return from;
+  } catch (error) {
+    // What it can't do it says in several ways; a store that is full or broken says so again at the first write.
+    if (!(error instanceof Error && 'code' in error)) throw error;
+    await rm(to, { force: true });
+    return undefined;
+  }
+}
+
+/** A file of gigabytes may be being read for it, also for others: that goes on. */
+async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let abort = (): void => undefined;
+  const aborted = new Promise<never>((_resolve, reject) => {
+    abort = () => reject(toOffshootError(signal.reason));
+    signal.addEventListener('abort', abort, { once: true });
+    if (signal.aborted) abort();
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', abort);
   }
 }
 
@@ -99,46 +143,66 @@ const missing = (error: unknown): undefined => {
 };
 
 class Fetching {
-  /** As the senders say. */
-  private bytes = -1;
-  private position = 0;
-  private hash: Hash = createHash('sha256');
   private received = 0;
   private reused = 0;
   private interruptions = 0;
-  private synced = 0;
-  private dataAt = performance.now();
   private readonly from = new Set<string>();
-  /** Hosts whose bytes once did not have the right digest. */
+  /** Hosts whose bytes once were not what they should be. */
   private readonly wrong = new Set<string>();
   private readonly damaged: string[] = [];
   private readonly refusing = new Set<string>();
-  private ownFailure: OffshootError | undefined;
-  private syncing: Promise<void> = Promise.resolve();
+  /** Once the list of blocks is here: every block is checked by it. */
+  private listed: Listed | undefined;
+  /** What the file was when it was begun. */
+  private began: BlockList | undefined;
 
   constructor(
     private readonly wanted: FetchedFile,
     private readonly parts: FetchParts,
-    private readonly file: FileHandle,
+    private readonly landing: Landing,
     private readonly known: KnownBlocks,
   ) {}
 
-  async lookThrough(paths: readonly string[]): Promise<void> {
-    for (const path of paths)
-      await this.known.add(path, this.parts.signal, () => this.report('looking at what is here already'));
+  /** Reads what was written of it, to keep what is right. */
+  async lookThrough(): Promise<void> {
+    const { to } = this.wanted;
+    await this.known.add(to, await readThrough(to, this.parts.signal, () => this.looking()));
+  }
+
+  /** `shared`: the file that is written began as this one. */
+  async know(path: string, shared: boolean): Promise<void> {
+    const { listOf, signal } = this.parts;
+    const list = await orAborted(
+      listOf(path, () => signal.aborted || this.looking()),
+      signal,
+    );
+    // A copy: what turns out not to be so is taken out of it.
+    if (shared) this.began = { ...list, hashes: Buffer.from(list.hashes) };
+    await this.known.add(path, list);
+  }
+
+  private looking(): void {
+    this.report('looking at what is here already');
   }
 
   async run(): Promise<Fetched> {
-    const { wanted } = this;
+    const { wanted, landing } = this;
     for (;;) {
       const last = await this.fetchOnce();
-      const digest = this.hash.digest('hex');
-      if (wanted.digest === undefined || digest === wanted.digest) {
-        await this.syncing;
-        await this.file.truncate(this.bytes);
-        await this.parts.sync(wanted.to);
-        const { bytes, received: receivedBytes, reused: reusedBytes, interruptions, damaged } = this;
-        return { digest, bytes, receivedBytes, reusedBytes, from: [...this.from], interruptions, damaged };
+      const digest = this.listed ? wanted.digest : landing.digest();
+      if (digest !== undefined && (wanted.digest === undefined || digest === wanted.digest)) {
+        await landing.finish();
+        const { received: receivedBytes, interruptions, damaged } = this;
+        return {
+          digest,
+          ...(this.listed ? { list: this.listed.list } : {}),
+          bytes: landing.bytes,
+          receivedBytes,
+          reusedBytes: this.reused + (this.listed?.reused ?? 0),
+          from: [...this.from],
+          interruptions,
+          damaged,
+        };
       }
       // Either it changed on the way, or that host's own copy is not what it was: its hashes tell which.
       await this.beginAgain(last);
@@ -148,7 +212,7 @@ class Fetching {
   /** All of it once, from whoever gives it. Resolves to who gave the last of it. */
   private async fetchOnce(): Promise<Source> {
     const { signal, connect, log } = this.parts;
-    this.dataAt = performance.now();
+    this.landing.at = performance.now();
     let soonUntil = performance.now() + SOON_MS;
     let lastError: OffshootError | undefined;
     for (let turn = 0; ; turn++) {
@@ -163,7 +227,7 @@ class Fetching {
         return source;
       } catch (thrown) {
         const error = toOffshootError(signal.aborted ? signal.reason : thrown);
-        if (signal.aborted || this.ownFailure) throw this.ownFailure ?? error;
+        if (signal.aborted || this.landing.failure) throw this.landing.failure ?? error;
         if (!error.retryable) {
           // It will not let us in next time either.
           this.refusing.add(source.hostId);
@@ -178,7 +242,7 @@ class Fetching {
           this.interruptions++;
           soonUntil = performance.now() + SOON_MS;
         }
-        if (performance.now() - this.dataAt > PATIENCE_MS) throw error;
+        if (performance.now() - this.landing.at > PATIENCE_MS) throw error;
         this.report(`waiting for ${source.name}`);
         await sleep(AGAIN_MS, undefined, { signal }).catch(() => undefined);
       } finally {
@@ -188,7 +252,8 @@ class Fetching {
   }
 
   private report(note: string): void {
-    this.parts.report(this.position, this.bytes < 0 ? undefined : this.bytes, note);
+    const { position, bytes } = this.landing;
+    this.parts.report(position, bytes < 0 ? undefined : bytes, note);
   }
 
   private usable(): Source[] {
@@ -198,27 +263,30 @@ class Fetching {
   }
 
   private async receive(stream: Duplex, source: Source, others: boolean): Promise<void> {
-    const { wanted, parts } = this;
-    const byHash = this.known.size > 0;
-    const from = this.position;
+    const { wanted, parts, landing } = this;
     const watch = new Watch(stream, others);
     const abort = (): void => void stream.destroy();
     parts.signal.addEventListener('abort', abort, { once: true });
     try {
+      // What came without a list was not checked block by block: it goes on so.
+      const blocks = this.listed || landing.position === 0 ? wanted.blocks : undefined;
       await writeJson(stream, frames.open, {
         base: wanted.base,
         file: wanted.file,
-        from,
-        byHash,
+        from: landing.position,
+        byHash: !this.listed && this.known.size > 0,
+        ...(blocks === undefined ? {} : { blocks, listed: this.listed !== undefined }),
         ...(parts.bytesPerSecond === undefined ? {} : { bytesPerSecond: parts.bytesPerSecond }),
       });
-      const group = new Group();
+      const conversation: Conversation = { stream, source, watch, group: new Group() };
       for await (const frame of readFrames(stream)) {
         watch.heard(frame.type === frames.data || frame.type === frames.hashes);
         if (frame.type === frames.end) break;
-        await this.take(frame, source, stream, group);
+        await this.take(frame, conversation);
       }
-      if (this.position < this.bytes) throw watch.reason ?? closed('it ended before the file did');
+      watch.stop();
+      await this.listed?.fill(landing.bytes);
+      if (landing.position < landing.bytes) throw watch.reason ?? closed('it ended before the file did');
     } catch (thrown) {
       throw watch.reason ?? thrown;
     } finally {
@@ -227,38 +295,86 @@ class Fetching {
     }
   }
 
-  private async take(frame: Frame, source: Source, stream: Duplex, group: Group): Promise<void> {
+  private async take(frame: Frame, conversation: Conversation): Promise<void> {
     const { type, body } = frame;
+    const { source, group } = conversation;
     if (type === frames.fail) throw failureOf((JSON.parse(body.toString('utf8')) as Failure).code, source);
-    if (type === frames.head) {
-      const { bytes } = JSON.parse(body.toString('utf8')) as Head;
-      if (!Number.isSafeInteger(bytes) || bytes < 0) throw closed('it sends what can’t be read');
-      if (this.bytes >= 0 && bytes !== this.bytes) this.otherLength(source);
-      this.bytes = bytes;
-      this.parts.incoming.size(bytes);
-    } else if (type === frames.hashes) {
+    if (type === frames.head) await this.begin(JSON.parse(body.toString('utf8')) as Head, conversation);
+    else if (type === frames.list) await this.learn(body, conversation);
+    else if (type === frames.hashes) {
       // Blocks of the group before are all here: they come in the order in which they were asked for.
-      await this.decide(body, stream, group);
+      await this.decide(body, conversation);
     } else if (type === frames.data) {
       const offset = Number(body.readBigUInt64BE(0));
       const content = await unpacked(body.readUInt8(8), frame.content, BLOCK * 256);
       this.from.add(source.name);
       this.received += lengthOf(content);
-      if (group.open) await this.fill(group, offset, Buffer.concat(content));
-      else await this.append(offset, content);
+      if (this.listed) {
+        if (!(await this.listed.put(offset, content))) this.notAsAnnounced(source);
+      } else if (group.open) await this.fill(group, offset, Buffer.concat(content), source);
+      else await this.landing.append(offset, content);
       this.report(`from ${source.name}`);
     }
   }
 
+  private async begin(head: Head, conversation: Conversation): Promise<void> {
+    const { landing, parts } = this;
+    const { bytes, list } = head;
+    if (!Number.isSafeInteger(bytes) || bytes < 0) throw closed('it sends what can’t be read');
+    if (landing.bytes >= 0 && bytes !== landing.bytes) this.otherLength(conversation.source);
+    landing.bytes = bytes;
+    if (list === 'sent') conversation.gathering = new Gathering(bytes);
+    else {
+      parts.incoming.size(bytes);
+      if (list === 'known' && this.listed) await this.ask(this.listed, conversation);
+    }
+  }
+
+  /** Part of the list of blocks: once all of it is here and is the one that was asked for, the blocks that are not are asked for. */
+  private async learn(part: Buffer, conversation: Conversation): Promise<void> {
+    const list = conversation.gathering?.add(part) ?? false;
+    if (list === true) return;
+    if (list === false || rootOf(list) !== this.wanted.blocks) this.notAsAnnounced(conversation.source);
+    const { known, landing, parts, wanted } = this;
+    this.listed = new Listed({
+      list,
+      known,
+      landing,
+      began: this.began,
+      path: wanted.to,
+      signal: parts.signal,
+    });
+    landing.checkedByBlocks();
+    parts.incoming.list(list);
+    parts.incoming.size(landing.bytes);
+    await this.ask(this.listed, conversation);
+  }
+
+  private async ask(listed: Listed, { stream, watch }: Conversation): Promise<void> {
+    listed.written = () => {
+      watch.heard(true);
+      this.report('from what is here already');
+    };
+    await writeFrame(stream, frames.take, listed.take());
+  }
+
+  /** Its copy is damaged, or that of whoever it has it from: which of the two, a second time tells. */
+  private notAsAnnounced({ hostId, name }: Source): never {
+    if (this.wrong.has(hostId)) this.damaged.push(hostId);
+    this.wrong.add(hostId);
+    this.parts.log(`${name} sends another block than it announced.`);
+    throw closed('it sends another block than it announced');
+  }
+
   /** A copy of another length than the one before: one of the two is damaged, and the digest will tell which. */
   private otherLength(source: Source): void {
-    if (this.position === 0) return;
+    if (this.landing.position === 0 && !this.listed) return;
     this.damaged.push(source.hostId);
     throw closed(`its file has another length than that of ${[...this.from].join(' and ')}`);
   }
 
   /** Which blocks of a group are here, and asks for the rest. */
-  private async decide(body: Buffer, stream: Duplex, group: Group): Promise<void> {
+  private async decide(body: Buffer, { stream, group, source }: Conversation): Promise<void> {
     const start = Number(body.readBigUInt64BE(0));
     const count = (body.length - 8) / 32;
     const want = Buffer.alloc(8 + count);
@@ -267,7 +383,7 @@ class Fetching {
     const blocks = await Promise.all(
       Array.from({ length: count }, async (_, at): Promise<Slot> => {
         const offset = (start + at) * BLOCK;
-        const length = Math.min(BLOCK, this.bytes - offset);
+        const length = Math.min(BLOCK, this.landing.bytes - offset);
         const hash = body.subarray(8 + at * 32, 8 + (at + 1) * 32);
         const content = isZeroHash(hash, length) ? Buffer.alloc(length) : await this.known.read(hash, length);
         if (!content) want.writeUInt8(1, 8 + at);
@@ -278,12 +394,13 @@ class Fetching {
     group.add(blocks);
     await writeFrame(stream, frames.want, want);
     await this.settle(group);
+    this.report(`from ${source.name}`);
   }
 
-  private async fill(group: Group, offset: number, content: Buffer): Promise<void> {
+  private async fill(group: Group, offset: number, content: Buffer, source: Source): Promise<void> {
     for (let at = 0; at < content.length; at += BLOCK) {
       const block = content.subarray(at, Math.min(at + BLOCK, content.length));
-      group.put(offset + at, block);
+      if (!group.put(offset + at, block)) this.notAsAnnounced(source);
     }
     await this.settle(group);
   }
@@ -295,44 +412,10 @@ class Fetching {
     if (!first) return;
     for (const { content, fetched } of ready) if (!fetched) this.reused += content.length;
     // They follow each other: one write.
-    await this.append(
+    await this.landing.append(
       first.offset,
       ready.map(({ content }) => content),
     );
-  }
-
-  private async append(offset: number, content: Buffer[]): Promise<void> {
-    const length = lengthOf(content);
-    if (offset !== this.position || offset + length > this.bytes)
-      throw closed('it sends what was not asked for');
-    await this.locally(async () => {
-      const { bytesWritten } = await this.file.writev(content, offset);
-      if (bytesWritten < length) await writeRest(this.file, content, offset, bytesWritten);
-    });
-    for (const piece of content) this.hash.update(piece);
-    this.position += length;
-    this.dataAt = performance.now();
-    this.parts.incoming.advance(this.position);
-    if (this.position - this.synced < SYNC_EVERY) return;
-    this.synced = this.position;
-    // While more comes: a link that waits for the disk does not catch up. One at a time, so that the disk sets the pace.
-    await this.syncing;
-    this.syncing = this.locally(() => this.parts.sync(this.wanted.to));
-    this.syncing.catch(() => undefined); // told by whoever waits for it next
-  }
-
-  /** What fails here fails with every source. */
-  private async locally(work: () => Promise<void>): Promise<void> {
-    try {
-      await work();
-    } catch (thrown) {
-      const errno = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';
-      this.ownFailure =
-        thrown instanceof OffshootError
-          ? thrown
-          : fileError(errno, this.wanted.to, 'the host that receives it', thrown);
-      throw this.ownFailure;
-    }
   }
 
   /**
@@ -349,13 +432,10 @@ class Fetching {
         : `What came from ${source.name} does not have the right digest; comparing it block by block.`,
     );
     if (this.usable().length === 0) throw this.allDamaged();
-    this.position = 0;
-    this.hash = createHash('sha256');
-    this.synced = 0;
     this.reused = 0;
-    await this.file.truncate(this.bytes);
+    await this.landing.beginAgain();
     await this.known.close();
-    await this.lookThrough([this.wanted.to]);
+    await this.lookThrough();
   }
 
   private allDamaged(): OffshootError {
@@ -371,84 +451,13 @@ class Fetching {
   }
 }
 
-const lengthOf = (pieces: readonly Buffer[]): number => pieces.reduce((sum, piece) => sum + piece.length, 0);
-
-/** A write that was cut short (a full disk, a signal) goes on, or fails by itself. */
-async function writeRest(
-  file: FileHandle,
-  pieces: readonly Buffer[],
-  offset: number,
-  from: number,
-): Promise<void> {
-  const whole = Buffer.concat(pieces);
-  for (let at = from; at < whole.length;) {
-    const { bytesWritten } = await file.write(whole, at, whole.length - at, offset + at);
-    at += bytesWritten;
-  }
-}
-
-interface Slot {
-  offset: number;
-  length: number;
-  hash: Buffer;
-  content: Buffer | undefined;
-}
-
-/** Blocks that were decided on and are not written yet, in the order of the file. */
-class Group {
-  private slots: (Slot & { fetched?: boolean })[] = [];
-  open = false;
-
-  add(blocks: readonly Slot[]): void {
-    this.open = true;
-    this.slots.push(...blocks);
-  }
-
-  put(offset: number, content: Buffer): void {
-    const slot = this.slots.find((each) => each.offset === offset);
-    if (!slot || slot.length !== content.length || !hashOf(content).equals(slot.hash))
-      throw closed('it sends another block than it announced');
-    slot.content = content;
-    slot.fetched = true;
-  }
-
-  takeReady(): { offset: number; content: Buffer; fetched: boolean }[] {
-    const ready: { offset: number; content: Buffer; fetched: boolean }[] = [];
-    let count = 0;
-    for (const { offset, content, fetched } of this.slots) {
-      if (!content) break;
-      ready.push({ offset, content, fetched: fetched === true });
-      count++;
-    }
-    this.slots = this.slots.slice(count);
-    return ready;
-  }
-}
-
-/** Ends a connection on which nothing comes. */
-class Watch {
-  reason: OffshootError | undefined;
-  private heardAt = performance.now();
-  private dataAt = performance.now();
-  private readonly timer: NodeJS.Timeout;
-
-  constructor(stream: Duplex, others: boolean) {
-    this.timer = setInterval(() => {
-      const now = performance.now();
-      if (now - this.heardAt > SILENCE_MS) this.reason = closed('nothing came for 5 seconds');
-      else if (others && now - this.dataAt > STALL_MS) this.reason = closed('it waits itself for too long');
-      if (this.reason) stream.destroy();
-    }, 500);
-  }
-
-  heard(isData: boolean): void {
-    this.heardAt = performance.now();
-    if (isData) this.dataAt = this.heardAt;
-  }
-
-  stop(): void {
-    clearInterval(this.timer);
-  }
+interface Conversation {
+  stream: Duplex;
+  source: Source;
+  watch: Watch;
+  group: Group;
+  /** While its list comes. */
+  gathering?: Gathering;
 }
 
 function failureOf(code: Failure['code'], source: Source): OffshootError {

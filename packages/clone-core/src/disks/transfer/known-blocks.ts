@@ -1,10 +1,8 @@
 /** Blocks that are on this host already, in older bases or in a copy that was cut short: found by their digest. */
 import { createHash } from 'node:crypto';
 import { open, type FileHandle } from 'node:fs/promises';
+import { blocksIn, hashAt, type BlockList } from './block-list.ts';
 import { BLOCK } from './frames.ts';
-
-/** Read at once while files are looked through, bytes. */
-const CHUNK = 4 * 1024 ** 2;
 
 export const hashOf = (block: Buffer): Buffer => createHash('sha256').update(block).digest();
 
@@ -22,53 +20,59 @@ export function isZeroHash(hash: Buffer, length: number): boolean {
 /** Six bytes of the digest as a number: enough to find a block, which is hashed again before it is used. */
 const keyOf = (hash: Buffer): number => hash.readUIntBE(0, 6);
 
+export interface Place {
+  file: FileHandle;
+  path: string;
+  /** Number of the block in its file. */
+  block: number;
+}
+
 export class KnownBlocks {
-  private readonly files: FileHandle[] = [];
+  private readonly files: { file: FileHandle; path: string; first: number }[] = [];
   /** Key → number of the block, counted through all files. */
   private readonly places = new Map<number, number>();
-  private readonly firsts: number[] = [];
   private blocks = 0;
 
   get size(): number {
     return this.places.size;
   }
 
-  /** Looks through a file: reads all of it. `onBytes`: how much of it is read. */
-  async add(path: string, signal: AbortSignal, onBytes: (bytes: number) => void): Promise<void> {
-    const file = await open(path, 'r');
-    this.files.push(file);
-    this.firsts.push(this.blocks);
-    const chunk = Buffer.allocUnsafe(CHUNK);
-    for (let offset = 0; ;) {
-      signal.throwIfAborted();
-      const { bytesRead } = await file.read(chunk, 0, CHUNK, offset);
-      if (bytesRead === 0) break;
-      for (let at = 0; at < bytesRead; at += BLOCK) {
-        const key = keyOf(hashOf(chunk.subarray(at, Math.min(at + BLOCK, bytesRead))));
-        if (!this.places.has(key)) this.places.set(key, this.blocks);
-        this.blocks++;
-      }
-      offset += bytesRead;
-      onBytes(offset);
+  /** Takes in a file whose digests are those. */
+  async add(path: string, list: BlockList): Promise<void> {
+    this.files.push({ file: await open(path, 'r'), path, first: this.blocks });
+    const count = blocksIn(list.bytes);
+    for (let block = 0; block < count; block++) {
+      const key = keyOf(hashAt(list, block));
+      if (!this.places.has(key)) this.places.set(key, this.blocks + block);
     }
+    this.blocks += count;
+  }
+
+  /** Where the block with that digest should be. What is there must be hashed before it is used. */
+  place(hash: Buffer): Place | undefined {
+    const place = this.places.get(keyOf(hash));
+    if (place === undefined) return undefined;
+    const found = this.files.findLast(({ first }) => first <= place);
+    return found && { file: found.file, path: found.path, block: place - found.first };
   }
 
   /** The block with that digest, read and checked; undefined when there is none, or it is not what it was. */
   async read(hash: Buffer, length: number): Promise<Buffer | undefined> {
-    const place = this.places.get(keyOf(hash));
-    if (place === undefined) return undefined;
-    const at = this.firsts.findLastIndex((first) => first <= place);
-    const [file, first] = [this.files[at], this.firsts[at]];
-    if (!file || first === undefined) return undefined;
+    const place = this.place(hash);
+    if (!place) return undefined;
     const block = Buffer.allocUnsafe(length);
-    const { bytesRead } = await file.read(block, 0, length, (place - first) * BLOCK);
+    const { bytesRead } = await place.file.read(block, 0, length, place.block * BLOCK);
     return bytesRead === length && hashOf(block).equals(hash) ? block : undefined;
   }
 
+  /** Takes it for not here any more. */
+  forget(hash: Buffer): void {
+    this.places.delete(keyOf(hash));
+  }
+
   async close(): Promise<void> {
-    for (const file of this.files.splice(0)) await file.close();
+    for (const { file } of this.files.splice(0)) await file.close();
     this.places.clear();
-    this.firsts.length = 0;
     this.blocks = 0;
   }
 }

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import { z } from 'zod';
 import type { PeerService } from '../../shell/peers/secure.ts';
 import type { Shell } from '../../shell/shell.ts';
+import { listOf } from './block-list.ts';
 import type { Source } from './fetch.ts';
 import type { Offers } from './offers.ts';
 import type { Held, Receiving } from './receiving.ts';
@@ -30,7 +31,7 @@ const manifestSchema = z.object({
 /** Files of the bases in the store, whole or still coming, and what is offered just now. Nothing else can be asked for. */
 export function holdingsOf(
   store: string,
-  shell: Pick<Shell, 'readText' | 'stat'>,
+  shell: Pick<Shell, 'readText' | 'stat' | 'writeFile' | 'remove'>,
   receiving: Receiving,
   offers?: Offers,
 ): Holdings {
@@ -52,7 +53,15 @@ export function holdingsOf(
       const path = paths.find((each) => each === `${folder}/${name}`);
       const stat = manifest.digest === base && path !== undefined ? await shell.stat(path) : undefined;
       if (path !== undefined && stat?.type === 'file')
-        return { path, bytes: stat.size, reach: () => Promise.resolve(stat.size) };
+        return {
+          path,
+          bytes: stat.size,
+          reach: () => Promise.resolve(stat.size),
+          // Of the rest, which is small or never asked for by blocks, no list is kept.
+          ...(manifest.disks.some((disk) => disk.path === path)
+            ? { list: (log) => listOf(path, shell, log) }
+            : {}),
+        };
     }
     return receiving.find(base, name);
   };

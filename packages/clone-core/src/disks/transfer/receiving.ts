@@ -3,11 +3,15 @@
  * chain of hosts takes about as long as one.
  */
 
+import type { BlockList } from './block-list.ts';
+
 export interface Held {
   path: string;
   bytes: number;
   /** Digests of so many blocks from one on, 32 bytes each, when they are known without reading the file. */
   hashes?(start: number, count: number): Buffer | undefined;
+  /** The digests of all its blocks, when they are known or to be found out by reading it once, which `log` is told. */
+  list?(log: (line: string) => void): Promise<BlockList | undefined>;
   /** Resolves with how far the file is there, once that is beyond `offset`. Rejects when it will not be. */
   reach(offset: number): Promise<number>;
 }
@@ -17,6 +21,8 @@ export interface Incoming {
   /** How long the file is; nothing of it is passed on before that is known. */
   size(bytes: number): void;
   advance(position: number): void;
+  /** Digests of all its blocks, as they will be; said before the size. */
+  list(list: BlockList): void;
   /** Digests of blocks from that one on, as they will be when they are here. */
   hashes(start: number, hashes: Buffer): void;
   /** Rejects whoever waits for more. Nothing happens after `done`. */
@@ -43,6 +49,9 @@ export class Receiving {
         underway.bytes = bytes;
       },
       advance: (position) => underway.advance(position),
+      list: (list) => {
+        underway.all = list;
+      },
       hashes: (start, hashes) => underway.keep(start, hashes),
       fail: () => {
         if (done) return; // whoever is still reading has it open
@@ -71,6 +80,7 @@ class Underway implements Held {
 
   /** -1: not known yet. */
   bytes = -1;
+  all: BlockList | undefined;
 
   constructor(readonly path: string) {}
 
@@ -79,6 +89,10 @@ class Underway implements Held {
       await new Promise<void>((resolve) => this.waiting.push(resolve));
     if (this.failed) throw new Error('it stopped receiving the file');
     return this.position;
+  }
+
+  list(): Promise<BlockList | undefined> {
+    return Promise.resolve(this.all);
   }
 
   /** By the first block of what was kept together. */

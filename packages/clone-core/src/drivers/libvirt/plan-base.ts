@@ -1,4 +1,5 @@
 /** Plans that make or remove a base. Pure. */
+import { listPathOf } from '../../disks/transfer/block-list.ts';
 import type { IdSource, OperationRequest } from '../../driver.ts';
 import { importedDefinition } from './imported.ts';
 import { planCopies, plainly } from './plan-copy.ts';
@@ -93,7 +94,7 @@ export function planCapture(
     steps,
     creates: [
       directory(folder),
-      ...Object.values(copies.files).map((each) => file(each.path)),
+      ...Object.values(copies.files).flatMap((each) => [file(each.path), file(listPathOf(each.path))]),
       ...(memory === undefined ? [] : [file(`${folder}/${MEMORY_FILE}`)]),
       ...(nvram === undefined ? [] : [file(nvram)]),
     ],
@@ -205,7 +206,9 @@ export function planImport(
     steps,
     creates: [
       directory(folder),
-      ...disks.map(({ target }) => file(`${folder}/${target}.qcow2`)),
+      ...disks
+        .flatMap(({ target }) => [`${folder}/${target}.qcow2`].flatMap((path) => [path, listPathOf(path)]))
+        .map(file),
       ...(image.disks ? [directory(unpacked), ...packed.map(file)] : []),
     ],
     basis: [
@@ -255,6 +258,7 @@ export function planRemoveBase(
     ...base.disks.map((disk) => disk.path),
     ...(base.nvramPath === undefined ? [] : [base.nvramPath]),
     ...(base.memory === undefined ? [] : [base.memory.path]),
+    ...base.disks.map((disk) => listPathOf(disk.path)),
     `${folder}/base.json`,
   ];
   if (!files.every((path) => path.startsWith(`${facts.store}/bases/`) && !path.includes('/../'))) {

@@ -1,4 +1,5 @@
 /** Plans that bring a base from another host. Pure. */
+import { listPathOf } from '../../disks/transfer/block-list.ts';
 import type { IdSource, OperationRequest } from '../../driver.ts';
 import { OffshootError } from '../../errors.ts';
 import { directory, estimate, file, gib, info, needSpace, warn, type Draft } from './plan-parts.ts';
@@ -59,11 +60,12 @@ export function planTransfer(
         definition: base.definition,
         from,
         into: `${facts.store}/bases`,
-        disks: base.disks.map(({ target, path, format, digest, virtualBytes }) => ({
+        disks: base.disks.map(({ target, path, format, digest, blocks, virtualBytes }) => ({
           target,
           file: nameOf(path),
           format,
           digest,
+          ...(blocks === undefined ? {} : { blocks }),
           virtualBytes,
         })),
         ...(base.nvramPath === undefined ? {} : { nvramFile: nameOf(base.nvramPath) }),
@@ -75,7 +77,11 @@ export function planTransfer(
         bytes,
       },
     ],
-    creates: [directory(from), ...files.map((name) => file(`${from}/${name}`))],
+    creates: [
+      directory(from),
+      ...files.map((name) => file(`${from}/${name}`)),
+      ...base.disks.map(({ path }) => file(listPathOf(`${from}/${nameOf(path)}`))),
+    ],
     // Where it comes from may change until it begins; what comes does not.
     basis: [base.digest, replace],
   };

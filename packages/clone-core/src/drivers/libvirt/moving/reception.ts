@@ -1,6 +1,7 @@
 /** The host that a guest goes to: answers the worker of the host it leaves, one question a stream. */
 import type { Duplex } from 'node:stream';
 import { createOverlay } from '../../../disks/overlay.ts';
+import { readThrough } from '../../../disks/transfer/block-list.ts';
 import { fetchFile } from '../../../disks/transfer/fetch.ts';
 import type { Peers } from '../../../disks/transfer/peers.ts';
 import type { Incoming } from '../../../disks/transfer/receiving.ts';
@@ -140,6 +141,7 @@ async function fetchFiles(
         sources: [question.from],
         connect: (source, abort) => peers.connect(source, abort),
         older: [],
+        listOf: (path) => readThrough(path, signal, () => undefined),
         incoming: unshared,
         sync: (each) => shell.sync(each),
         report: (done, _total, note) => say(before + done, note),
@@ -179,6 +181,7 @@ async function fetchFiles(
 /** A guest's files are passed on to nobody. */
 const unshared: Incoming = {
   size: () => undefined,
+  list: () => undefined,
   hashes: () => undefined,
   advance: () => undefined,
   fail: () => undefined,

@@ -1,6 +1,7 @@
 /** Step: takes a base from another host, checks it against its digest, and gives it its name. */
 import type { CapturedBase, TransferOutcome } from '../../../contract.ts';
 import { readChain } from '../../../disks/chain.ts';
+import { keepList, listOf, listPathOf } from '../../../disks/transfer/block-list.ts';
 import { fetchFile } from '../../../disks/transfer/fetch.ts';
 import type { Peers } from '../../../disks/transfer/peers.ts';
 import type { Incoming } from '../../../disks/transfer/receiving.ts';
@@ -19,6 +20,8 @@ import { removeSealed } from './seal.ts';
 interface Wanted {
   file: string;
   digest?: string;
+  /** Of a disk: what names the list of its blocks. */
+  blocks?: string;
 }
 
 export function fetchBaseStep(
@@ -72,9 +75,20 @@ export function fetchBaseStep(
 const folderOf = (step: FetchBaseStep): string => `${step.into}/${step.digest.slice(0, 12)}`;
 
 const filesOf = (step: FetchBaseStep): Wanted[] => [
-  ...step.disks.map(({ file, digest }) => ({ file, digest })),
+  ...step.disks.map(({ file, digest, blocks }) => ({
+    file,
+    digest,
+    ...(blocks === undefined ? {} : { blocks }),
+  })),
   ...(step.nvramFile === undefined ? [] : [{ file: step.nvramFile }]),
   ...(step.memory === undefined ? [] : [{ file: step.memory.file, digest: step.memory.digest }]),
+];
+
+/** All that is in the base's folder. */
+const namesOf = (step: FetchBaseStep): string[] => [
+  ...filesOf(step).map(({ file }) => file),
+  ...step.disks.map(({ file }) => listPathOf(file)),
+  'base.json',
 ];
 
 /** Each file arrives under another name; it gets its own when its digest is right. */
@@ -91,7 +105,7 @@ async function fetchAll(
   const older: string[] = [];
   for (const path of [...old, ...step.older]) if ((await shell.stat(path))?.type === 'file') older.push(path);
   let before = 0;
-  for (const { file, digest } of filesOf(step)) {
+  for (const { file, digest, blocks } of filesOf(step)) {
     const path = `${step.from}/${file}`;
     const begun = peers.receiving.begin(step.digest, file, partial(path));
     incoming.push(begun);
@@ -102,11 +116,18 @@ async function fetchAll(
       continue;
     }
     const fetched = await fetchFile(
-      { base: step.digest, file, to: partial(path), ...(digest === undefined ? {} : { digest }) },
+      {
+        base: step.digest,
+        file,
+        to: partial(path),
+        ...(digest === undefined ? {} : { digest }),
+        ...(blocks === undefined ? {} : { blocks }),
+      },
       {
         sources: step.sources.filter(({ hostId }) => !sum.damaged.includes(hostId)),
         connect: (source, signal) => peers.connect(source, signal),
         older,
+        listOf: (each, onBytes) => listOf(each, shell, (line) => context.log(line), onBytes),
         incoming: begun,
         sync: (each) => shell.sync(each),
         report: (done, _total, note) =>
@@ -122,6 +143,7 @@ async function fetchAll(
       throw thrown;
     });
     await shell.rename(partial(path), path);
+    if (fetched.list) await keepList(shell, path, fetched.list);
     before += fetched.bytes;
     sum.receivedBytes += fetched.receivedBytes;
     sum.reusedBytes += fetched.reusedBytes;
@@ -198,7 +220,7 @@ async function refuseStanding(
 
 /** Guests that run on the damaged files keep them open until they stop; whoever opens them from now on gets good ones. */
 async function replaceFiles(shell: Shell, step: FetchBaseStep, signal: AbortSignal): Promise<void> {
-  for (const file of [...filesOf(step).map((each) => each.file), 'base.json'])
+  for (const file of namesOf(step))
     if (await shell.stat(`${step.from}/${file}`))
       await shell.rename(`${step.from}/${file}`, `${folderOf(step)}/${file}`);
   await removeEmpty(shell, step.from, signal);
@@ -231,7 +253,7 @@ function resultOf(step: FetchBaseStep, manifest: Manifest): CapturedBase {
 }
 
 async function removeArrived(shell: Shell, step: FetchBaseStep, signal: AbortSignal): Promise<boolean> {
-  const paths = [...filesOf(step).map(({ file }) => file), 'base.json'].map((file) => `${step.from}/${file}`);
+  const paths = namesOf(step).map((file) => `${step.from}/${file}`);
   const removed = await removeOwn(shell, paths, step.from, signal);
   return removed.length > 0;
 }

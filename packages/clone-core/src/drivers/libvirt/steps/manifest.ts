@@ -8,6 +8,7 @@ const diskSchema = z.object({
   path: z.string(),
   format: z.string(),
   digest: z.string(),
+  blocks: z.string().exactOptional(),
   virtualBytes: z.number(),
   allocatedBytes: z.number(),
 });
@@ -32,7 +33,7 @@ export type Manifest = z.infer<typeof manifestSchema>;
 
 /** What names a base: its content and its definition. */
 export function baseDigest(base: {
-  disks: readonly { target: string; digest: string }[];
+  disks: readonly { target: string; digest: string; blocks?: string | undefined }[];
   nvram: string | undefined;
   memory: string | undefined;
   definition: string;
@@ -40,7 +41,10 @@ export function baseDigest(base: {
   return createHash('sha256')
     .update(
       [
-        ...base.disks.map((disk) => `${disk.target} ${disk.digest}`),
+        // Receivers check blocks by it, so it is as much of the name as the digest.
+        ...base.disks.map(({ target, digest, blocks }) =>
+          [target, digest, ...(blocks === undefined ? [] : [blocks])].join(' '),
+        ),
         ...(base.nvram === undefined ? [] : [`nvram ${base.nvram}`]),
         ...(base.memory === undefined ? [] : [`memory ${base.memory}`]),
         // A version's definition is as immutable as its disks: another definition is another base.

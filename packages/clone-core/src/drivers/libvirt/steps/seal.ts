@@ -1,9 +1,11 @@
 /** Step: makes copied disks an immutable base, named by its content. */
 import type { BaseDisk, CapturedBase } from '../../../contract.ts';
+import { keepList, listPathOf, measure, rootOf } from '../../../disks/transfer/block-list.ts';
 import { lookInside } from '../../../disks/inside/look.ts';
 import type { Progress, StepContext, StepHandler } from '../../../driver.ts';
 import { OffshootError } from '../../../errors.ts';
 import type { GuestInside } from '../../../identity/contract.ts';
+import { fileError } from '../../../shell/failures.ts';
 import type { Shell } from '../../../shell/shell.ts';
 import { needsOf } from '../domain-read.ts';
 import { refuseUsed, type Reader } from '../inspect.ts';
@@ -15,7 +17,7 @@ import { reporting } from './reporting.ts';
 import { sha256 } from './sha256.ts';
 
 export function sealStep(
-  reader: Pick<Reader, 'shell' | 'virsh' | 'definitions' | 'store'>,
+  reader: Pick<Reader, 'shell' | 'virsh' | 'definitions' | 'store' | 'peers'>,
 ): StepHandler<SealStep> {
   const { shell } = reader;
   return {
@@ -25,7 +27,7 @@ export function sealStep(
         const sealed = await findSealed(shell, step);
         // Of a run that was cut once it had joined a base of the same content.
         if (sealed) await removeUnsealed(shell, step, context.signal);
-        const manifest = sealed ?? (await seal(shell, step, context, report));
+        const manifest = sealed ?? (await seal(reader, step, context, report));
         const allocated = manifest.disks.reduce((sum, disk) => sum + disk.allocatedBytes, 0);
         const base = await baseOf(shell, manifest, step.definition, context.signal);
         const inside = await look(reader, base, context);
@@ -64,7 +66,7 @@ export async function removeSealed(
     sealed.disks.map((disk) => disk.path),
     signal,
   );
-  for (const disk of sealed.disks) await shell.remove(disk.path);
+  for (const { path } of sealed.disks) for (const each of [path, listPathOf(path)]) await shell.remove(each);
   if (sealed.nvramPath !== undefined) await shell.remove(sealed.nvramPath);
   if (sealed.memory) await shell.remove(sealed.memory.path);
   await shell.remove(`${folder}/base.json`);
@@ -111,7 +113,7 @@ async function baseOf(
 }
 
 async function seal(
-  shell: Shell,
+  { shell, peers }: Pick<Reader, 'shell' | 'peers'>,
   step: SealStep,
   context: StepContext,
   report: (progress: Progress) => void,
@@ -120,6 +122,7 @@ async function seal(
     target: string;
     file: string;
     digest: string;
+    blocks?: string;
     virtualBytes: number;
     allocatedBytes: number;
   }[] = [];
@@ -128,7 +131,13 @@ async function seal(
   memory?.catch(() => undefined); // awaited below, also when a disk can't be read
   for (const disk of step.disks) {
     const path = `${step.from}/${disk.file}`;
-    report({ doneBytes: Math.min(done, step.bytes), totalBytes: step.bytes, note: `reading ${disk.target}` });
+    const reading = (bytes: number): void =>
+      report({
+        doneBytes: Math.min(done + bytes, step.bytes),
+        totalBytes: step.bytes,
+        note: `reading ${disk.target}`,
+      });
+    reading(0);
     const stat = await shell.stat(path);
     if (!stat)
       throw new OffshootError('internal', {
@@ -138,7 +147,10 @@ async function seal(
       });
     digests.push({
       ...disk,
-      digest: await sha256(shell, path, context.signal),
+      // Without peers the host may be another machine, and nobody asks for blocks.
+      ...(peers
+        ? await measured(shell, path, context, reading)
+        : { digest: await sha256(shell, path, context.signal) }),
       allocatedBytes: stat.allocated,
     });
     done += stat.allocated;
@@ -172,6 +184,21 @@ async function seal(
   await writeManifest(shell, step.from, manifest);
   await shell.rename(step.from, folder);
   return manifest;
+}
+
+/** Read once for the digest of the file and for those of its blocks, which are kept beside it. */
+async function measured(
+  shell: Shell,
+  path: string,
+  context: StepContext,
+  reading: (bytes: number) => void,
+): Promise<{ digest: string; blocks: string }> {
+  const { digest, list } = await measure(path, context.signal, reading).catch((thrown: unknown) => {
+    if (!(thrown instanceof Error && 'code' in thrown) || thrown instanceof OffshootError) throw thrown;
+    throw fileError(String(thrown.code), path, shell.where, thrown);
+  });
+  await keepList(shell, path, list);
+  return { digest, blocks: rootOf(list) };
 }
 
 async function sealMemory(
@@ -229,7 +256,7 @@ async function joinKnown(
 async function removeUnsealed(shell: Shell, step: SealStep, signal: AbortSignal): Promise<boolean> {
   if ((await shell.stat(step.from))?.type !== 'directory') return false;
   for (const file of [
-    ...step.disks.map((disk) => disk.file),
+    ...step.disks.flatMap((disk) => [disk.file, listPathOf(disk.file)]),
     ...(step.nvramFile === undefined ? [] : [step.nvramFile]),
     ...(step.memory === undefined ? [] : [step.memory.file]),
     'base.json',
