@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { OffshootError } from '../errors.ts';
 import type { Shell } from '../shell/shell.ts';
 import { lastPercent } from './convert.ts';
+import { isEmptyLayer } from './qcow2.ts';
 import { stderrOf } from './stderr.ts';
 
 export interface Difference {
@@ -100,6 +101,7 @@ const mapSchema = z.array(z.object({ length: z.number(), present: z.boolean() })
 
 /** Guest bytes that are stored in the layer itself, zeroes included. Reads without locks. */
 export async function storedIn(shell: Shell, layer: string, signal: AbortSignal): Promise<number> {
+  if (await isEmptyLayer(shell, layer)) return 0;
   const alone = JSON.stringify({
     driver: 'qcow2',
     backing: null,

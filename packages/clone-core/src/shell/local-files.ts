@@ -14,6 +14,7 @@ export function localFiles(): LocalFiles {
     where: WHERE,
     stat: (path) => missingAsUndefined(path, async () => describe(await fs.stat(path))),
     readText: (path) => missingAsUndefined(path, () => readSmall(path)),
+    readAt: (path, offset, length) => missingAsUndefined(path, () => readPart(path, offset, length)),
     writeFile: (path, content, mode = 0o644) => onFile(path, () => writeAtomically(path, content, mode)),
     mkdir: (path) => onFile(path, () => makeFolder(path)),
     rename: (from, to) =>
@@ -101,6 +102,17 @@ async function readSmall(path: string): Promise<string> {
     const { size } = await file.stat();
     if (size > MAX_COLLECTED) throw fileError('EFBIG', path, WHERE, undefined);
     return await file.readFile('utf8');
+  } finally {
+    await file.close();
+  }
+}
+
+async function readPart(path: string, offset: number, length: number): Promise<Buffer> {
+  const file = await fs.open(path, 'r');
+  try {
+    const buffer = Buffer.alloc(length);
+    const { bytesRead } = await file.read(buffer, 0, length, offset);
+    return buffer.subarray(0, bytesRead);
   } finally {
     await file.close();
   }

@@ -63,6 +63,11 @@ export interface Shell {
   stat(path: string): Promise<FileStat | undefined>;
   /** Text of a small file (at most 16 MiB). Undefined when there is none. */
   readText(path: string): Promise<string | undefined>;
+  /**
+   * At most `length` bytes of a file from `offset`. Undefined when there is none. Only where that costs less than asking a
+   * program does: not over SSH.
+   */
+  readAt?(path: string, offset: number, length: number): Promise<Buffer | undefined>;
   /** Writes atomically: to a temporary name beside it, synced, renamed. */
   writeFile(path: string, content: string | Buffer, mode?: number): Promise<void>;
   mkdir(path: string): Promise<void>;

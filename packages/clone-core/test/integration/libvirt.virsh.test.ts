@@ -51,3 +51,35 @@ it('a libvirt that is not there, a command that is none, and an abort end all of
   });
   expect(await virsh.each([])).toEqual([]);
 });
+
+it('what one operation asks at a moment shares a process, each with its own answers; another’s does not', async () => {
+  const local = localShell();
+  const started: string[] = [];
+  const asked = new Virsh(
+    {
+      ...local,
+      run: (argv, options) => {
+        started.push(argv.at(-1) ?? '');
+        return local.run(argv, options);
+      },
+    },
+    'test:///default',
+  );
+  const [mine, theirs] = [new AbortController(), new AbortController()];
+  const results = await Promise.allSettled([
+    asked.ask([['echo', 'one'], ['version']], mine),
+    asked.ask([['dumpxml', '--domain', nobody]], mine),
+    asked.ask([['echo', 'three']], mine),
+    asked.ask([['echo', 'theirs']], theirs),
+    Promise.resolve().then(() => theirs.abort(new OffshootError('cancelled', { publicMessage: 'stopped' }))),
+  ]);
+  expect(started).toEqual([expect.stringMatching(/one[\s\S]*three/), expect.stringMatching(/theirs/)]);
+  const [first, second, third, fourth] = results.map((each) => ('value' in each ? each.value : each.reason));
+  expect(first).toMatchObject([{ out: 'one' }, { out: expect.stringContaining('libvirt') as string }]);
+  expect(second).toMatchObject([{ error: { code: 'not-found' } }]);
+  expect(third).toEqual([{ out: 'three' }]);
+  expect(fourth).toMatchObject({ code: 'cancelled' });
+  // A later moment is another process: what it asks may have changed.
+  expect(await asked.ask([['echo', 'later']], mine)).toEqual([{ out: 'later' }]);
+  expect(started).toHaveLength(3);
+});

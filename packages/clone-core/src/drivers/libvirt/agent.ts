@@ -7,26 +7,33 @@ import { z } from 'zod';
 import { stderrOf } from '../../disks/stderr.ts';
 import { OffshootError } from '../../errors.ts';
 import { pause } from './steps/reporting.ts';
-import type { Answer, Virsh } from './virsh.ts';
+import { outOf, type Answer, type Virsh } from './virsh.ts';
 
 /** Seconds that libvirt waits for an answer. */
 const ANSWER_SECONDS = 2;
 
+/** The virsh command that asks the agent to answer, within 2 s. */
+export const pinging = (uuid: string): string[] => [
+  'qemu-agent-command',
+  '--domain',
+  uuid,
+  '--timeout',
+  String(ANSWER_SECONDS),
+  '--cmd',
+  '{"execute":"guest-ping"}',
+];
+
+/** Whether it did. Throws only for what is not the agent's silence. */
+export function answeredPing(answer: Answer | undefined): boolean {
+  if (answer && 'error' in answer && isSilence(answer.error)) return false;
+  outOf(answer);
+  return true;
+}
+
 /** Whether the agent answers within 2 s. Throws only for what is not the agent's silence. */
 export async function agentAnswers(virsh: Virsh, uuid: string, signal: AbortSignal): Promise<boolean> {
   try {
-    await virsh.run(
-      [
-        'qemu-agent-command',
-        '--domain',
-        uuid,
-        '--timeout',
-        String(ANSWER_SECONDS),
-        '--cmd',
-        '{"execute":"guest-ping"}',
-      ],
-      { signal, timeoutMs: (ANSWER_SECONDS + 3) * 1000 },
-    );
+    await virsh.run(pinging(uuid), { signal, timeoutMs: (ANSWER_SECONDS + 3) * 1000 });
     return true;
   } catch (thrown) {
     if (isSilence(thrown)) return false;

@@ -2,7 +2,7 @@
 import { OffshootError } from '../../errors.ts';
 import { readDomain, type Domain } from './domain-read.ts';
 import { memo } from './memo.ts';
-import type { Virsh } from './virsh.ts';
+import { namesIn, outOf, type Virsh } from './virsh.ts';
 
 /** A definition may change without an event reaching us: read again after this, milliseconds. */
 const STALE_MS = 30_000;
@@ -11,11 +11,15 @@ const BATCH = 200;
 /** The event of a definition that we made ourselves arrives within this, milliseconds. */
 const OWN_EVENT_MS = 3000;
 
+const LIST = ['list', '--all', '--uuid', '--name'];
+
 export interface Definitions {
   /** Names of all guests, at most 1 s old. */
   names(): Promise<string[]>;
   /** Of all guests, by UUID; a guest that can't be read is left out. `fresh`: none of them remembered. */
   all(signal: AbortSignal, fresh?: boolean): Promise<Map<string, Domain>>;
+  /** Guests that run, as they run: with what was plugged in since. None of them remembered. */
+  running(signal: AbortSignal): Promise<Domain[]>;
   /** Something happened to this guest (its UUID or its name), or to any: read again next time. */
   changed(guest?: string): void;
   /** libvirt has taken this definition from us: there is no need to ask what it is. */
@@ -26,17 +30,36 @@ export function definitions(virsh: Virsh): Definitions {
   const kept = new Map<string, { domain: Domain; at: number }>();
   const learnedAt = new Map<string, number>();
   const never = new AbortController().signal;
-  const listed = memo(1000, async () => parseList(await virsh.run(['list', '--all', '--uuid', '--name'])));
+  const listed = memo(1000, async () => parseList(await virsh.run(LIST)));
+  let ran: readonly string[] = [];
+  // What was there the last time is asked for along with what is there now: most often that is all of it.
+  const guessed = async (
+    list: readonly string[],
+    dump: readonly string[],
+    guesses: readonly string[],
+    signal: AbortSignal,
+  ): Promise<{ list: string; dumps: Map<string, string> }> => {
+    const some = guesses.slice(0, BATCH);
+    const [first, ...dumps] = await virsh.ask([list, ...some.map((uuid) => [...dump, uuid])], { signal });
+    const found = some.flatMap((uuid, index): [string, string][] => {
+      const answer = dumps[index];
+      return answer && 'out' in answer ? [[uuid, answer.out]] : [];
+    });
+    return { list: outOf(first), dumps: new Map(found) };
+  };
   const read = async (signal: AbortSignal, fresh: boolean): Promise<Map<string, Domain>> => {
-    const guests = fresh
-      ? parseList(await virsh.run(['list', '--all', '--uuid', '--name'], { signal }))
-      : await listed();
     const now = performance.now();
+    const dump = ['dumpxml', '--inactive'];
+    const guess = fresh ? await guessed(LIST, dump, [...kept.keys()], signal) : undefined;
+    const guests = guess ? parseList(guess.list) : await listed();
+    for (const xml of guess?.dumps.values() ?? []) remember(kept, xml, now);
     const uuids = guests.map((guest) => guest.uuid);
-    const wanted = uuids.filter((uuid) => fresh || now - (kept.get(uuid)?.at ?? -Infinity) > STALE_MS);
+    const wanted = uuids.filter((uuid) =>
+      guess ? !guess.dumps.has(uuid) : now - (kept.get(uuid)?.at ?? -Infinity) > STALE_MS,
+    );
     for (let at = 0; at < wanted.length; at += BATCH) {
       const out = await virsh.batch(
-        wanted.slice(at, at + BATCH).map((uuid) => ['dumpxml', '--inactive', uuid]),
+        wanted.slice(at, at + BATCH).map((uuid) => [...dump, uuid]),
         signal,
       );
       for (const xml of domainsIn(out)) remember(kept, xml, now);
@@ -44,7 +67,23 @@ export function definitions(virsh: Virsh): Definitions {
     for (const uuid of kept.keys()) if (!uuids.includes(uuid)) kept.delete(uuid);
     return new Map([...kept].map(([uuid, { domain }]) => [uuid, domain]));
   };
+  const running = async (signal: AbortSignal): Promise<Domain[]> => {
+    const { list, dumps } = await guessed(['list', '--uuid'], ['dumpxml'], ran, signal);
+    ran = namesIn(list);
+    const found = new Map<string, { domain: Domain; at: number }>();
+    for (const uuid of ran) {
+      const xml = dumps.get(uuid);
+      if (xml !== undefined) remember(found, xml, 0);
+    }
+    const wanted = ran.filter((uuid) => !dumps.has(uuid));
+    for (let at = 0; at < wanted.length; at += BATCH) {
+      const words = wanted.slice(at, at + BATCH).map((uuid) => ['dumpxml', uuid]);
+      for (const xml of domainsIn(await virsh.batch(words, signal))) remember(found, xml, at);
+    }
+    return [...found.values()].map(({ domain }) => domain);
+  };
   return {
+    running,
     names: async () => (await listed()).map((guest) => guest.name),
     all: (signal, fresh = false) => read(fresh ? signal : never, fresh),
     changed: (guest) => {
@@ -81,17 +120,6 @@ function remember(kept: Map<string, { domain: Domain; at: number }>, xml: string
 
 /** The definitions in what a batch put out. */
 export const domainsIn = (out: string): string[] => out.match(/<domain type=[\s\S]*?\n<\/domain>/g) ?? [];
-
-/** Guests that run, as they run: with what was plugged in since. */
-export async function runningDomains(virsh: Virsh, signal: AbortSignal): Promise<Domain[]> {
-  const uuids = (await virsh.run(['list', '--uuid'], { signal })).split(/\s+/).filter((word) => word !== '');
-  const found = new Map<string, { domain: Domain; at: number }>();
-  for (let at = 0; at < uuids.length; at += BATCH) {
-    const words = uuids.slice(at, at + BATCH).map((uuid) => ['dumpxml', uuid]);
-    for (const xml of domainsIn(await virsh.batch(words, signal))) remember(found, xml, at);
-  }
-  return [...found.values()].map(({ domain }) => domain);
-}
 
 /** Lines of "UUID name". */
 function parseList(out: string): { uuid: string; name: string }[] {

@@ -24,7 +24,7 @@ export async function lookAtDomain(
   { uuid }: GuestRef,
   signal: AbortSignal,
 ): Promise<DomainLook | undefined> {
-  const answers = await virsh.each(
+  const answers = await virsh.ask(
     [
       ['domstate', '--domain', uuid],
       ['dumpxml', '--inactive', '--security-info', '--domain', uuid],

@@ -3,13 +3,13 @@ import type { GuestRef } from '../../driver.ts';
 import { onFilesystemOf } from '../../disks/reflink.ts';
 import { readChain, type ChainFile } from '../../disks/chain.ts';
 import { OffshootError } from '../../errors.ts';
-import { agentAbilities, agentAnswers } from './agent.ts';
+import { agentAbilities, answeredPing, pinging } from './agent.ts';
 import { lookAtDomain } from './domain-look.ts';
 import { readDomain, type Domain, type DomainDisk } from './domain-read.ts';
 import type { Reader } from './inspect.ts';
 import { memoryObstacle } from './memory-limits.ts';
 import { TPM_STATE } from './moving/places.ts';
-import type { Virsh } from './virsh.ts';
+import type { Answer, Virsh } from './virsh.ts';
 import type { DiskFacts, DomainState, SourceFacts } from './types.ts';
 
 /** `memory: false`: whether its memory can be cloned is not asked. */
@@ -26,7 +26,11 @@ export async function inspectGuest(
       remedy: 'Choose another source.',
       field: 'source',
     });
-  const look = await lookAtDomain(virsh, guest, signal);
+  // Both in one process.
+  const [look, pings] = await Promise.all([
+    lookAtDomain(virsh, guest, signal),
+    memory ? undefined : virsh.ask([pinging(guest.uuid)], { signal }),
+  ]);
   if (!look) throw missing();
   const { definition, state, snapshots, saved } = look;
   refuseSharedMemoryFiles(definition, guest.name);
@@ -34,14 +38,16 @@ export async function inspectGuest(
   const copied = copiedDisks(domain, guest.name).map((disk) => liveDisk(disk, live, guest.name));
   const [disks, agent, nvram, tpm] = await Promise.all([
     diskFacts(reader, guest.name, copied, signal),
-    state === 'running' ? askAgent(virsh, guest, memory, signal) : undefined,
+    state === 'running' ? agentOf(virsh, guest, pings, signal) : undefined,
     nvramOf(reader, domain, live),
     tpmOf(reader, domain),
   ]);
-  // It may have been started or stopped while its chains were read.
-  const now = await virsh.state(guest.uuid, signal);
-  if (now === undefined) throw missing();
-  if (now !== state) throw changed(guest.name, state, now);
+  // It may have been started or stopped while its chains were read. Of one that does not run any more no backup begins.
+  if (memory || state !== 'running') {
+    const now = await virsh.state(guest.uuid, signal);
+    if (now === undefined) throw missing();
+    if (now !== state) throw changed(guest.name, state, now);
+  }
   const obstacle =
     memory && state === 'running' ? (memoryObstacle(look.live) ?? agentObstacle(agent?.can)) : undefined;
   return {
@@ -59,14 +65,14 @@ export async function inspectGuest(
 
 type Abilities = Awaited<ReturnType<typeof agentAbilities>>;
 
-/** Undefined: it does not answer. */
-async function askAgent(
+/** Undefined: it does not answer. `pings`: it was asked already, and need not say what it can. */
+async function agentOf(
   virsh: Virsh,
   { uuid }: GuestRef,
-  memory: boolean,
+  pings: readonly Answer[] | undefined,
   signal: AbortSignal,
 ): Promise<{ can?: Abilities } | undefined> {
-  if (!memory) return (await agentAnswers(virsh, uuid, signal)) ? {} : undefined;
+  if (pings) return answeredPing(pings[0]) ? {} : undefined;
   const can = await agentAbilities(virsh, uuid, signal);
   return can && { can };
 }

@@ -5,7 +5,7 @@ import type { Peers } from '../../disks/transfer/peers.ts';
 import { OffshootError } from '../../errors.ts';
 import type { Shell } from '../../shell/shell.ts';
 import { cpuCheck } from './cpu.ts';
-import { runningDomains, type Definitions } from './definitions.ts';
+import type { Definitions } from './definitions.ts';
 import type { DomainDisk } from './domain-read.ts';
 import { awaitingIn } from './hold.ts';
 import { definitionOf } from './holding.ts';
@@ -330,10 +330,7 @@ async function knownDisks(
   except?: string,
 ): Promise<DiskOwner[]> {
   const known = new Map<string, DiskOwner>();
-  const [defined, running] = await Promise.all([
-    definitions.all(signal, true),
-    runningDomains(virsh, signal),
-  ]);
+  const [defined, running] = await Promise.all([definitions.all(signal, true), definitions.running(signal)]);
   for (const domain of [...defined.values(), ...running]) {
     if (domain.uuid === except) continue;
     for (const disk of domain.disks) {

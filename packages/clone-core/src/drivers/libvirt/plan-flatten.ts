@@ -14,7 +14,7 @@ import {
   type DraftStep,
 } from './plan-parts.ts';
 import { refuseClone, unreadableNotes } from './refresh-refusals.ts';
-import { settle, type DiskGeneration } from './settle.ts';
+import { goneAfter, settle, type DiskGeneration } from './settle.ts';
 import type { CloneFacts, DiskFacts, LibvirtFacts, SettleAction } from './types.ts';
 
 type PromoteRequest = Extract<OperationRequest, { kind: 'promote' }> & { generations: Generations };
@@ -81,7 +81,7 @@ export function planFlatten(request: PromoteRequest, facts: LibvirtFacts): Draft
           : each,
       ),
     },
-    removes: actions.map((action) => (action.do === 'remove' ? action.path : action.layer)),
+    removes: actions.map(goneAfter),
     basis: [guest.uuid, clone.state, current, long.map(({ chain }) => chain.map(({ path }) => path))],
   };
 }

@@ -43,7 +43,7 @@ export async function readRecords(
   signal: AbortSignal,
 ): Promise<{ records: string[]; record?: RecordFacts }> {
   const dump = ['checkpoint-dumpxml', '--no-domain', '--size', '--domain', source.uuid, '--checkpointname'];
-  const [list, sizes] = await virsh.each(
+  const [list, sizes] = await virsh.ask(
     [
       ['checkpoint-list', '--name', '--domain', source.uuid],
       ...(name === undefined ? [] : [[...dump, name]]),

@@ -2,7 +2,7 @@
 import type { Generation, Generations } from '../../contract.ts';
 import type { OperationRequest } from '../../driver.ts';
 import { activeOf } from './generations.ts';
-import { settle, type DiskGeneration } from './settle.ts';
+import { goneAfter, settle, type DiskGeneration } from './settle.ts';
 import type { CloneFacts, SettleAction } from './types.ts';
 
 type Refresh = Extract<OperationRequest, { kind: 'refresh' }>;
@@ -53,7 +53,7 @@ export function settleAll(
         layer: layers.get(disk.target)?.get(each.number) ?? disk.layer,
       })),
     }));
-  const removes = actions.map((action) => (action.do === 'remove' ? action.path : action.layer));
+  const removes = actions.map(goneAfter);
   const gone = new Set(removes);
   const depth = 1 + Math.max(0, ...below.map((paths) => paths.filter((path) => !gone.has(path)).length));
   return { generations: { ...after, list }, actions, removes, depth };

@@ -19,6 +19,10 @@ export interface Settled {
   layers: Map<number, string>;
 }
 
+/** The path at which there is nothing any more once it is done. */
+export const goneAfter = (action: SettleAction): string =>
+  action.do === 'remove' ? action.path : action.do === 'fold' ? action.below : action.layer;
+
 /**
  * Drops the generations that are not retained. A layer that none of the retained needs by itself takes in the one layer
  * that stands on it; where two stand on it, it stays. Touches only files that are `mine`.
@@ -66,6 +70,14 @@ export function settle(
     if (below === undefined || layer === undefined) return { actions, layers };
     const standing = childrenOf(layer);
     const generationsOn = [...layers].filter(([, path]) => path === layer).map(([number]) => number);
+    if (formats.get(below) === formats.get(layer)) {
+      actions.push({ do: 'fold', layer, below });
+      const next = under.get(below);
+      if (next === undefined) under.delete(layer);
+      else under.set(layer, next);
+      under.delete(below);
+      continue;
+    }
     actions.push({
       do: 'merge',
       layer,

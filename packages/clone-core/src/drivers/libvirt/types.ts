@@ -303,7 +303,9 @@ export interface SettleStep extends Step {
 /** Those of one disk (`target`) are done in their order. */
 export type SettleAction = { target?: string } & (
   | { do: 'remove'; path: string }
-  /** `layer` goes into `below`; whatever stands on it then stands on that. */
+  /** `layer` goes into `below`, which then takes its name: whatever stands on it stands on that. */
+  | { do: 'fold'; layer: string; below: string }
+  /** As `fold`, where their formats differ: what stood on `layer` then stands on `below`. */
   | { do: 'merge'; layer: string; below: string; belowFormat: string; dependents: string[] }
 );
 /** A disk that stands still for a while: what its guest writes goes beside it. */

@@ -59,6 +59,11 @@ export const foundIn = (answer: Answer | undefined): string | undefined =>
 export class Virsh {
   /** virsh here can't tell the outputs of several commands apart. */
   private oneByOne = false;
+  /** What is asked at this moment, by whose signal it is. */
+  private readonly asked = new Map<
+    AbortSignal,
+    { commands: (readonly string[])[]; answers: Promise<Answer[]> }
+  >();
 
   constructor(
     readonly shell: Shell,
@@ -139,6 +144,29 @@ export class Virsh {
     if (!isTooOld(done.stderr)) throw failed(argv, done.stderr);
     this.oneByOne = true;
     return this.eachAlone(commands, { quiet, ...options });
+  }
+
+  /**
+   * As `each`, for questions: those that are asked with one signal at one moment share a process, whoever asks them. So one
+   * operation's never wait for another's, and end with it.
+   */
+  async ask(
+    commands: readonly (readonly string[])[],
+    { signal }: { signal: AbortSignal },
+  ): Promise<Answer[]> {
+    let shared = this.asked.get(signal);
+    if (!shared) {
+      const all: (readonly string[])[] = [];
+      const answers = new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
+        this.asked.delete(signal);
+        return this.each(all, { signal });
+      });
+      shared = { commands: all, answers };
+      this.asked.set(signal, shared);
+    }
+    const from = shared.commands.length;
+    shared.commands.push(...commands);
+    return (await shared.answers).slice(from, from + commands.length);
   }
 
   private async eachAlone(

@@ -36,13 +36,16 @@ export interface JobDefinition {
   prepare?: () => Promise<void>;
 }
 
-/** Freezes, begins the job and lets go again, whatever happens in between. Says in the result how consistent it is. */
+/**
+ * Freezes, begins the job and lets go again, whatever happens in between. Says in the result how consistent it is. Resolves to a
+ * first look at the job.
+ */
 export async function beginJob(
   virsh: Virsh,
   job: BackupJob,
   definition: JobDefinition,
   context: StepContext,
-): Promise<void> {
+): Promise<Look> {
   const { signal } = context;
   const { uuid, name } = job.guest;
   const say = (consistency: 'filesystem' | 'crash', text: string): void => {
@@ -53,22 +56,24 @@ export async function beginJob(
     });
     context.note(`${consistency}-consistent`);
   };
-  await withDefinition(virsh, job, definition, async (begin) => {
+  return withDefinition(virsh, job, definition, async (begin) => {
     if (!job.freeze) {
-      await virsh.run(begin, { signal });
+      const [begun, ...look] = await virsh.each([begin, ...looking(uuid)], { signal });
+      outOf(begun);
       say('crash', 'no agent answered that could freeze the filesystems');
-      return;
+      return look;
     }
+    let look: Look = [];
     const began = performance.now();
     let free = false;
     let count: number | undefined;
     try {
       // In one process: filesystems stand still no longer than the job takes to begin.
-      const [frozen, begun, freed] = await virsh.each([freezing(uuid), begin, thawing(uuid)], {
-        signal,
-        timeoutMs: BEGIN_MS,
-        quiet: false,
-      });
+      const [frozen, begun, freed, ...first] = await virsh.each(
+        [freezing(uuid), begin, thawing(uuid), ...looking(uuid)],
+        { signal, timeoutMs: BEGIN_MS, quiet: false },
+      );
+      look = first;
       free = freed !== undefined && 'out' in freed;
       count = frozenIn(frozen);
       if (count === undefined) context.log(`The agent of ${name} could not freeze its filesystems.`);
@@ -83,16 +88,17 @@ export async function beginJob(
         'filesystem',
         `the agent froze ${count} ${count === 1 ? 'filesystem' : 'filesystems'} for ${ms} ms at most`,
       );
+    return look;
   });
 }
 
 /** virsh reads definitions from files, which are readable by the worker only and gone afterwards. */
-async function withDefinition(
+async function withDefinition<T>(
   { shell }: Virsh,
   { guest, scratch }: BackupJob,
   { backup, checkpoint, reuse, prepare }: JobDefinition,
-  use: (begin: readonly string[]) => Promise<void>,
-): Promise<void> {
+  use: (begin: readonly string[]) => Promise<T>,
+): Promise<T> {
   const begin = ['backup-begin', '--domain', guest.uuid, '--backupxml', scratch];
   if (reuse === true) begin.push('--reuse-external');
   const files = [{ path: scratch, content: backup }];
@@ -106,7 +112,7 @@ async function withDefinition(
       ...files.map(({ path, content }) => shell.writeFile(path, content, 0o600)),
       ...(prepare ? [prepare()] : []),
     ]);
-    await use(begin);
+    return await use(begin);
   } finally {
     await together(files.map(({ path }) => shell.remove(path)));
   }
@@ -178,23 +184,25 @@ function jobIn(answer: Answer | undefined): string | undefined {
   return answer && 'error' in answer && gone.test(stderrOf(answer.error)) ? undefined : foundIn(answer);
 }
 
-/** Until the push job is over; resolves to the bytes it moved. Throws when it did not complete. */
+/** What a guest's job is, how far it is, and how the last one ended. */
+export type Look = readonly Answer[];
+const looking = (uuid: string): string[][] => [
+  definitionOf(uuid),
+  ['domjobinfo', '--domain', uuid],
+  ['domjobinfo', '--domain', uuid, '--completed', '--keep-completed'],
+];
+
+/** Until the push job is over; resolves to the bytes it moved. Throws when it did not complete. `first`: as `beginJob` saw it. */
 export async function followJob(
   virsh: Virsh,
   { guest: { uuid, name } }: BackupJob,
+  first: Look,
   signal: AbortSignal,
   onBytes: (bytes: { done: number; total: number }) => void,
 ): Promise<number | undefined> {
   const began = performance.now();
-  for (;;) {
-    const [job, now, ended] = await virsh.each(
-      [
-        definitionOf(uuid),
-        ['domjobinfo', '--domain', uuid],
-        ['domjobinfo', '--domain', uuid, '--completed', '--keep-completed'],
-      ],
-      { signal },
-    );
+  for (let look = first; ; look = await virsh.each(looking(uuid), { signal })) {
+    const [job, now, ended] = look;
     if (jobIn(job) === undefined) {
       const done = await ending(virsh, uuid, name, ended, signal);
       if (/Job type:\s+Completed/i.test(done)) return jobBytes(done)?.done;

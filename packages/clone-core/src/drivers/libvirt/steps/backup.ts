@@ -28,8 +28,8 @@ export function backupStep(shell: Shell, virsh: Virsh, jobs: Turns): StepHandler
           );
           for (const disk of step.disks) await shell.mkdir(folderOf(disk.to));
           await jobs.take(step.guest.uuid, signal, async () => {
-            await beginJob(virsh, jobOf(step), definitionOf(step), context);
-            await followJob(virsh, jobOf(step), signal, (bytes) =>
+            const look = await beginJob(virsh, jobOf(step), definitionOf(step), context);
+            await followJob(virsh, jobOf(step), look, signal, (bytes) =>
               report({ doneBytes: Math.round((bytes.done / bytes.total) * total), totalBytes: total }),
             );
           });

@@ -8,7 +8,14 @@ import type { Shell } from '../../../shell/shell.ts';
 import { addBitmap, adoptRecord, hasBitmap, removeRecord } from '../records.ts';
 import type { BeginRecordStep, FillLayersStep, NewLayer, OwnLayersStep } from '../types.ts';
 import type { Virsh } from '../virsh.ts';
-import { beginJob, endJob, followJob, removeScratch, type BackupJob } from './backup-job.ts';
+import {
+  beginJob,
+  endJob,
+  followJob,
+  removeScratch,
+  type BackupJob,
+  type JobDefinition,
+} from './backup-job.ts';
 import { needStopped, needUnchanged } from './copy.ts';
 import { complete, deleted, folderOf, partial, removeEmpty, removeOwn } from './own-files.ts';
 import { reporting } from './reporting.ts';
@@ -126,8 +133,9 @@ async function fromRecord(
   if (since === undefined)
     throw new OffshootError('internal', { publicMessage: 'The plan names no record.' });
   const backup = pushXml({ disks, excluded, since });
-  await beginJob(virsh, jobOf(step), { backup, ...checkpointOf(step), reuse: true, prepare }, context);
-  const moved = await followJob(virsh, jobOf(step), signal, ({ done, total }) =>
+  const job: JobDefinition = { backup, ...checkpointOf(step), reuse: true, prepare };
+  const look = await beginJob(virsh, jobOf(step), job, context);
+  const moved = await followJob(virsh, jobOf(step), look, signal, ({ done, total }) =>
     report({ doneBytes: Math.min(done, total), totalBytes: total }),
   );
   return moved ?? step.bytes;

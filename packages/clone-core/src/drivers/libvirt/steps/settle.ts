@@ -4,6 +4,7 @@ import type { StepContext, StepHandler } from '../../../driver.ts';
 import { toOffshootError } from '../../../errors.ts';
 import type { Shell } from '../../../shell/shell.ts';
 import { removeRecord } from '../records.ts';
+import { goneAfter } from '../settle.ts';
 import type { SettleAction, SettleStep } from '../types.ts';
 import type { Virsh } from '../virsh.ts';
 import { together } from './together.ts';
@@ -51,7 +52,7 @@ async function settleDisk(
       context.log(`Files of older states stay until the next refresh: ${error.publicMessage}`);
       context.note('not all of it: older files stay until the next refresh');
       // A later action may build on this one.
-      return actions.slice(index).map((each) => (each.do === 'remove' ? each.path : each.layer));
+      return actions.slice(index).map(goneAfter);
     }
   }
   return [];
@@ -60,6 +61,13 @@ async function settleDisk(
 async function settle(shell: Shell, action: SettleAction, signal: AbortSignal): Promise<void> {
   if (action.do === 'remove') {
     await shell.remove(action.path);
+    return;
+  }
+  if (action.do === 'fold') {
+    if (!(await shell.stat(action.below))) return; // done by an earlier run
+    await mergeDown(shell, action.layer, signal);
+    // Both show the same now, so whoever opens the layer meanwhile reads the same of either.
+    await shell.rename(action.below, action.layer);
     return;
   }
   if (!(await shell.stat(action.layer))) return; // done by an earlier run
