@@ -64,6 +64,30 @@ test('what a snapshot, a revert, a new version, a reset and a detachment do is t
   await shows(page, `${name} has disks of its own now`);
 });
 
+test('a refresh keeps as many earlier states as are asked for', async ({ page }) => {
+  const name = newName('kept');
+  await clone(page, { source: stack.small, kind: 'Full', name, start: false });
+  await shows(page, `${name} is ready`);
+  await page.getByRole('link', { name: `Open ${name}` }).click();
+  await page.waitForURL(/\/guests\//);
+  const address = page.url();
+  await page.getByRole('button', { name: 'Refresh', exact: true }).click();
+  const field = dialog(page).getByLabel('States before this one that stay');
+  await expect(field).toHaveValue('1');
+  await field.fill('');
+  await field.pressSequentially('7');
+  await expect(field, 'no more than five').not.toHaveValue('7');
+  await field.fill('');
+  await field.pressSequentially('0');
+  await expect(field).toHaveValue('0');
+  await dialog(page).getByRole('button', { name: 'Refresh' }).click();
+  await page.waitForURL(/\/operations\//);
+  await shows(page, `${name} is up to date`);
+  await page.goto(address);
+  await expect(page.getByRole('cell', { name: 'now' })).toBeVisible();
+  await expect(page.getByRole('button', { name: /^Put back to state/ })).toHaveCount(0);
+});
+
 test('a state that was kept on purpose can be let go of', async ({ page }) => {
   const db = openDatabase(stack.databaseUrl);
   const name = newName('states');

@@ -1,3 +1,5 @@
+import { someAttestation, someOutcome } from '@offshoot/db/testing/identity';
+import { openDatabase } from '@offshoot/db/client';
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { defineGuest, removeGuest } from '@offshoot/tools/lab/host';
@@ -101,4 +103,59 @@ test('a clone’s page says what is known of its identity', async ({ page }) => 
   await clone(page, { source: 'sample', kind: 'Linked', name, start: false });
   await page.getByRole('link', { name: `Open ${name}` }).click();
   await expect(page.getByRole('heading', { level: 2, name: 'Identity' })).toBeVisible();
+});
+
+test('a clone that did not prove itself, and one whose first-boot script failed, are marked among the guests', async ({
+  page,
+}) => {
+  const db = openDatabase(stack.databaseUrl);
+  const host = newName('marks');
+  const { attested: _none, linkUpAt: _down, ...silent } = someOutcome('a');
+  const scripted = { ...someOutcome('b'), changed: ['first-boot-script'] };
+  const json = (value: object): object => JSON.parse(JSON.stringify(value)) as object;
+  const guest = { state: 'running', managed: true, mode: 'linked' } as const;
+  try {
+    // Of a host that no worker serves: only its rows are there.
+    await db.prisma.host.create({
+      data: {
+        id: host,
+        name: host,
+        kind: 'simulated',
+        simulated: true,
+        guests: {
+          create: [
+            {
+              ...guest,
+              name: `${host}-a`,
+              identity: json({ ...silent, verdict: 'silent', policy: 'strict', problems: ['No answer.'] }),
+            },
+            {
+              ...guest,
+              name: `${host}-b`,
+              identity: json(scripted),
+              attested: json(someAttestation('b', { firstBoot: 3 })),
+            },
+          ],
+        },
+      },
+    });
+    await page.goto('/guests');
+    await page.getByRole('link', { name: /needs? a look$/ }).click();
+    await expect(page.getByPlaceholder('Any state')).toHaveValue('Needs a look');
+    await page.getByLabel('Search guests').fill(host);
+    const row = (name: string) => page.getByRole('row').filter({ hasText: `${host}-${name}` });
+    await expect(row('a')).toContainText('not proven, network off');
+    await expect(row('a')).not.toContainText('script failed');
+    await expect(row('b')).toContainText('first-boot script failed');
+    await expect(row('b')).not.toContainText('not proven');
+    await row('b')
+      .getByRole('link', { name: `${host}-b` })
+      .click();
+    await expect(page.getByText('First-boot script ended with 3')).toBeVisible();
+    await expect(page.getByText('/var/log/offshoot-first-boot.log inside the guest says why')).toBeVisible();
+  } finally {
+    await db.pool.query('DELETE FROM "guest" WHERE "hostId" = $1', [host]);
+    await db.pool.query('DELETE FROM "host" WHERE "id" = $1', [host]);
+    await db.close();
+  }
 });

@@ -144,12 +144,16 @@ async function seed(storage: State): Promise<Record<string, string>> {
   return {
     overview: '/',
     'guest-strict': `/guests/${identities.silent}`,
+    'guest-scripted': `/guests/${identities.scripted}`,
     'guest-twin': `/guests/${identities.twin}`,
     'clone-identity': `/clone?source=template:${versionId}`,
     'clone-identity-wrong': `/clone?source=template:${versionId}`,
     certificate: '/certificates/verify',
     'certificate-changed': '/certificates/verify',
     guests: '/guests',
+    'guests-look': '/guests?look=1',
+    'clone-places': `/clone?source=template:${versionId}`,
+    'operations-older': '/operations?before=ffffffff-ffff-7fff-bfff-ffffffffffff',
     guest: `/guests/${fresh.guests[0]?.id ?? ''}`,
     'guest-compared': `/guests/${same.guests[0]?.id ?? ''}`,
     'operation-compared': `/operations/${compared.operationIds[0] ?? ''}`,
@@ -219,6 +223,10 @@ async function act(page: Page, name: string): Promise<void> {
       .getByRole('button', { name: /^Keep in clones/ })
       .first()
       .waitFor();
+  }
+  if (name.startsWith('clone-places')) {
+    await page.getByText(/^None on \d+ other hosts/).click();
+    await page.getByText(/^None on \d+ other hosts/).scrollIntoViewIfNeeded();
   }
   if (name.startsWith('hosts-map')) {
     await page.getByText('Map', { exact: true }).click();

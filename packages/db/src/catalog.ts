@@ -27,6 +27,19 @@ export function templateById(db: Db, id: string) {
   return db.prisma.template.findUnique({ where: { id }, include: { versions: versionsWithBase } });
 }
 
+/** Of disks with these digests: on how many hosts they are, and how many guests stand on them there. */
+export async function copiesOf(
+  db: Db,
+  digests: readonly string[],
+): Promise<Map<string, { hosts: number; guests: number }>> {
+  const { rows } = await db.pool.query<{ digest: string; hosts: number; guests: number }>(
+    `SELECT b."digest", count(DISTINCT b."id")::int AS hosts, count(g."id")::int AS guests
+     FROM "base" b LEFT JOIN "guest" g ON g."baseId" = b."id" WHERE b."digest" = ANY($1) GROUP BY b."digest"`,
+    [digests],
+  );
+  return new Map(rows.map(({ digest, ...counts }) => [digest, counts]));
+}
+
 /** One version with its template and base; null when there is none. */
 export function templateVersion(db: Db, id: string) {
   return db.prisma.templateVersion.findUnique({ where: { id }, include: { template: true, base: true } });

@@ -1,14 +1,22 @@
 /** What a list shows, kept in the page's address: a reload, a link and the way back find it again. */
 
-/** Changes some parameters of the page's address in place; null and the empty text remove one. */
-export function changeAddress(part: Readonly<Record<string, string | null>>): void {
+/**
+ * Changes some parameters of the page's address in place; null and the empty text remove one. `turning`: to another page of a
+ * list, so that the browser's way back leads to the one before.
+ */
+export function changeAddress(
+  part: Readonly<Record<string, string | null>>,
+  { turning = false }: { turning?: boolean } = {},
+): void {
   const params = new URLSearchParams(window.location.search);
   for (const [name, value] of Object.entries(part))
     if (value === null || value === '') params.delete(name);
     else params.set(name, value);
   const text = params.toString();
   // Next.js follows it: https://nextjs.org/docs/app/getting-started/linking-and-navigating#native-history-api
-  window.history.replaceState(null, '', text === '' ? window.location.pathname : `?${text}`);
+  const address = text === '' ? window.location.pathname : `?${text}`;
+  if (turning) window.history.pushState(null, '', address);
+  else window.history.replaceState(null, '', address);
 }
 
 /** Anyone can write an address: what is none of the known values is left out. */

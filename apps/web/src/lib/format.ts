@@ -89,3 +89,7 @@ export const count = (number: number, one: string, many = `${one}s`): string =>
 function trim(text: string): string {
   return text.includes('.') ? text.replace(/\.?0+$/, '') : text;
 }
+
+/** "32 guests, 1 base and 2 operations" */
+export const listed = (words: readonly string[]): string =>
+  words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} and ${words.at(-1) ?? ''}`;

@@ -16,6 +16,7 @@ export function guestQueryOf(params: URLSearchParams): GuestQuery {
     state: oneOf(guestStates, params.get('state')),
     mode: oneOf(guestKinds, params.get('kind')),
     hostId: host.success ? host.data : null,
+    look: params.get('look') === '1',
     ownerId: params.get('owner')?.slice(0, 64) ?? null,
     sort: oneOf(guestSorts, params.get('sort')) ?? 'name',
     descending: params.get('order') === 'down',
@@ -30,5 +31,6 @@ export const guestAddressOf = (part: GuestQuery): Record<string, string | null> 
   ...(part.state === undefined ? {} : { state: part.state }),
   ...(part.mode === undefined ? {} : { kind: part.mode }),
   ...(part.hostId === undefined ? {} : { host: part.hostId }),
+  ...(part.look === undefined ? {} : { look: part.look ? '1' : null }),
   ...(part.ownerId === undefined ? {} : { owner: part.ownerId }),
 });

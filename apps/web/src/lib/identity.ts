@@ -2,6 +2,7 @@
 import { fieldName, wordsOf } from '@offshoot/clone-core/contract/identity-words';
 import {
   cleanKinds,
+  type AttestedIdentity,
   type CleanKind,
   type IdentityOutcome,
   type IdentityWay,
@@ -9,7 +10,7 @@ import {
   type LinkPolicy,
   type SharedIdentity,
 } from '@offshoot/clone-core/contract/identity';
-import { count, formatBytes } from './format.ts';
+import { count, formatBytes, listed } from './format.ts';
 
 export { fieldName, wordsOf } from '@offshoot/clone-core/contract/identity-words';
 
@@ -94,6 +95,43 @@ export function verdictRemedy(
     : 'Look inside before others rely on it, or delete it and clone again.';
 }
 
+const LOG = '/var/log/offshoot-first-boot.log';
+
+/** How a clone's first-boot script ended, what to do, and the verdict whose icon goes with it. */
+export function firstBootWords(
+  said: AttestedIdentity['firstBoot'],
+  windows: boolean,
+): { words: string; remedy?: string; icon: Verdict } {
+  if (windows)
+    return {
+      words: 'First-boot script: Windows does not tell how it ended',
+      remedy: 'Look inside, at what it was to do.',
+      icon: 'unasked',
+    };
+  switch (said) {
+    case undefined:
+      return {
+        words: 'First-boot script: not known yet how it ended',
+        remedy: `It begins when the guest has a network. Its agent is asked while it runs; inside, ${LOG} says more.`,
+        icon: 'unasked',
+      };
+    case 'running':
+      return {
+        words: 'First-boot script: has not ended yet',
+        remedy: `It begins when the guest has a network, or after ten minutes without. What it writes is in ${LOG} inside.`,
+        icon: 'unasked',
+      };
+    case 0:
+      return { words: 'First-boot script ended well', icon: 'attested' };
+    default:
+      return {
+        words: `First-boot script ended with ${said}`,
+        remedy: `${LOG} inside the guest says why. It runs again only with a reset or a refresh: do by hand what is missing, or delete this clone, mend the script and clone again.`,
+        icon: 'silent',
+      };
+  }
+}
+
 type SharedField = SharedIdentity['field'];
 
 const sharedNames: Readonly<Record<SharedField, { one: string; many: string }>> = {
@@ -166,9 +204,6 @@ export function groupAlarms(shared: readonly SharedIdentity[]): AlarmGroup[] {
     })
     .toSorted((a, b) => (a.since < b.since ? -1 : 1));
 }
-
-const listed = (words: readonly string[]): string =>
-  words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} and ${words.at(-1) ?? ''}`;
 
 /** "Stays as in its source: SSH host keys, for it has no SSH server." */
 export const keptWords = ({ field, why }: IdentityOutcome['kept'][number]): string =>

@@ -8,6 +8,8 @@ import { someAttestation, someOutcome } from '@offshoot/db/testing/identity';
 export interface SeededIdentities {
   /** A guest whose agent never answered. */
   silent: string;
+  /** One whose first-boot script failed. */
+  scripted: string;
   /** One with another's machine id and SSH host keys. */
   twin: string;
   /** A certificate's text. */
@@ -86,6 +88,11 @@ export async function seedIdentities(databaseUrl: string, privateKey: string): P
       problems: ['Nothing inside answered: what it has is not known.'],
       kept: [{ field: 'agents', why: 'they were not chosen' }],
     });
+    const scripted = await idOf(db, 'web-4');
+    await certified(db, scripted, 'web-4', privateKey, {
+      changed: ['hostname', 'machine-id', 'users', 'first-boot-script'],
+      attested: someAttestation('web-4', { firstBoot: 3 }),
+    });
     const twins = await db.prisma.guest.findMany({
       where: { name: { in: ['web-2', 'web-3'] }, state: 'running' },
       orderBy: { name: 'asc' },
@@ -103,7 +110,7 @@ export async function seedIdentities(databaseUrl: string, privateKey: string): P
         }),
       );
     await noteShared(db);
-    return { silent, twin: twins[0]?.id ?? '', certificate };
+    return { silent, scripted, twin: twins[0]?.id ?? '', certificate };
   } finally {
     await db.close();
   }

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import { guestAddressOf, guestQueryOf } from '../../src/lib/guest-query.ts';
 import { hostAddressOf, hostQueryOf } from '../../src/lib/host-query.ts';
+import { operationAddressOf, operationQueryOf } from '../../src/lib/operation-query.ts';
 
 const addressOf = (part: Record<string, string | null>): URLSearchParams =>
   new URLSearchParams(
@@ -13,6 +14,7 @@ it('a list of guests is found again from its address', () => {
     state: 'running',
     mode: 'found',
     hostId: 'host-2',
+    look: true,
     ownerId: 'u1',
     sort: 'usedBytes',
     descending: true,
@@ -35,6 +37,14 @@ it('a list of hosts is found again from its address', () => {
     pageSize: 50,
   } as const;
   expect(hostQueryOf(addressOf(hostAddressOf(query)))).toEqual(query);
+});
+
+it('a list of operations is found again from its address, at its page', () => {
+  const query = { show: 'failed', search: 'web', cursor: '0198c1f0-0000-7000-8000-000000000001' } as const;
+  expect(operationQueryOf(addressOf(operationAddressOf(query)))).toEqual(query);
+  const bare = operationQueryOf(new URLSearchParams({ show: 'odd', before: '; drop' }));
+  expect(bare).toEqual({ show: 'all', search: '', cursor: null });
+  expect(addressOf(operationAddressOf(bare)).toString()).toBe('');
 });
 
 it('what an address makes up is left out, so that the list still comes', () => {

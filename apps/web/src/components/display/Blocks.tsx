@@ -92,11 +92,6 @@ export function Problem({ error, retry, title }: { error: PublicError; retry?: (
       color="gray"
       icon={<IconAlertTriangle color="var(--state-failed)" aria-hidden />}
       title={title}
-      styles={{
-        title: { color: 'var(--mantine-color-text)', fontWeight: 600 },
-        message: { color: 'var(--mantine-color-text)' },
-        root: { borderColor: 'var(--line)' },
-      }}
     >
       <Stack gap={6} align="flex-start">
         <Text size="sm">{error.message}</Text>

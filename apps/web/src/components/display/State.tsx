@@ -95,6 +95,15 @@ export const OperationStateLabel = ({ state }: { state: OperationState }) => (
   <Label look={{ ...operations[state], word: stateWords[state] }} />
 );
 export const HostStateLabel = ({ state }: { state: HostState }) => <Label look={hosts[state]} />;
+const hostCounts: Readonly<Record<HostState, (number: number) => string>> = {
+  online: (number) => `${number} online`,
+  problem: (number) => `${number} ${number === 1 ? 'needs' : 'need'} attention`,
+  silent: (number) => `${number} not heard from`,
+};
+/** So many hosts in this state. */
+export const HostStateCount = ({ state, number }: { state: HostState; number: number }) => (
+  <Label look={{ ...hosts[state], word: hostCounts[state](number) }} />
+);
 export const guestStateWord = (state: GuestState): string => guests[state].word;
 
 /** A step's icon; its word is for screen readers, its title stands beside it. */

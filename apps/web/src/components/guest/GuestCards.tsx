@@ -5,6 +5,7 @@ import Link from 'next/link';
 import { formatBytes } from '../../lib/format.ts';
 import type { GuestView } from '../../server/views/guest.ts';
 import { GuestStateLabel } from '../display/State.tsx';
+import { Marks } from './Marks.tsx';
 import { modeWord } from './GuestTable.tsx';
 
 /** The table on a narrow screen. */
@@ -38,6 +39,9 @@ export function GuestCards({
               <Text size="xs" c="dimmed" className="num" truncate>
                 {[guest.address, guest.source?.label ?? modeWord(guest)].filter(Boolean).join(' · ')}
               </Text>
+              <Group gap={8} fz="xs" component="span">
+                <Marks guest={guest} />
+              </Group>
             </Box>
             <Group gap={2} style={{ flexDirection: 'column', alignItems: 'flex-end' }}>
               <Text size="sm" component="span">

@@ -26,6 +26,7 @@ import { ActionDialog, type Action } from './actions.tsx';
 import { MoreActions } from './MoreActions.tsx';
 import { Disks } from './Disks.tsx';
 import { Drift } from './Drift.tsx';
+import { Marks } from './Marks.tsx';
 import { modeWord } from './GuestTable.tsx';
 import { Outside } from './Outside.tsx';
 import { Snapshots } from './Snapshots.tsx';
@@ -66,6 +67,9 @@ export function GuestPage({ id }: { id: string }) {
               <GuestStateLabel state={guest.state} />
             </Text>
             {guest.host.simulated ? <Simulated /> : null}
+            <Text component="span" size="sm">
+              <Marks guest={{ ...guest, changes: [] }} />
+            </Text>
           </Group>
         }
       >

@@ -12,6 +12,7 @@ import { onRowKey } from '../../lib/row-keys.ts';
 import type { GuestView } from '../../server/views/guest.ts';
 import { GuestStateLabel } from '../display/State.tsx';
 import { Ago, Copyable, Quiet, Simulated } from '../display/Text.tsx';
+import { Marks } from './Marks.tsx';
 import { SourceLink } from './SourceLink.tsx';
 
 interface Props {
@@ -30,12 +31,12 @@ const columns: DataTableColumn<GuestView>[] = [
     title: 'Name',
     sortable: true,
     render: (guest) => (
-      <span style={{ display: 'inline-flex', gap: 8, alignItems: 'center' }}>
+      <span style={{ display: 'inline-flex', flexWrap: 'wrap', columnGap: 8, alignItems: 'center' }}>
         <Link className="thing" href={`/guests/${guest.id}`}>
           {guest.name}
         </Link>
         {guest.host.simulated ? <Simulated /> : null}
-        {guest.changes.length === 0 ? null : <Quiet>changed outside</Quiet>}
+        <Marks guest={guest} />
       </span>
     ),
   },

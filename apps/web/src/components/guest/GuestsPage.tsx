@@ -26,6 +26,7 @@ import { IdentityAlarms } from '../identity/Alarms.tsx';
 import { ActionDialog, type Action } from './actions.tsx';
 import { GuestCards } from './GuestCards.tsx';
 import { GuestTable } from './GuestTable.tsx';
+import { ToLookAt } from './ToLookAt.tsx';
 import classes from './guests.module.css';
 
 const kinds = [
@@ -35,6 +36,9 @@ const kinds = [
   { value: 'found', label: 'Not a clone' },
   { value: 'foreign', label: 'Not made by Offshoot' },
 ];
+
+/** Among the states to choose from. */
+const toLookAt = { value: 'look', label: 'Needs a look' };
 
 const pageWords = {
   first: 'First page',
@@ -57,7 +61,8 @@ export function GuestsPage() {
     placeholderData: keepPreviousData,
   });
   const change = (part: GuestQuery): void => changeAddress(guestAddressOf({ page: 1, ...part }));
-  const filtered = query.search !== '' || query.state || query.hostId || query.mode || query.ownerId;
+  const filtered =
+    query.search !== '' || query.look || query.state || query.hostId || query.mode || query.ownerId;
   const { data } = guests;
   // What is selected lives on as its newest self.
   const fresh = selected.map((old) => data?.guests.find((guest) => guest.id === old.id) ?? old);
@@ -72,6 +77,7 @@ export function GuestsPage() {
         aside={
           <Text c="dimmed" size="sm" className="num">
             {data ? data.total : ''}
+            {query.look ? null : <ToLookAt before={data ? ' · ' : ''} />}
           </Text>
         }
       />
@@ -87,9 +93,9 @@ export function GuestsPage() {
           aria-label="State"
           placeholder="Any state"
           clearable
-          data={guestStates.map((state) => ({ value: state, label: guestStateWord(state) }))}
-          value={query.state ?? null}
-          onChange={(value) => change({ state: oneOf(guestStates, value) })}
+          data={[...guestStates.map((state) => ({ value: state, label: guestStateWord(state) })), toLookAt]}
+          value={query.look ? toLookAt.value : (query.state ?? null)}
+          onChange={(value) => change({ state: oneOf(guestStates, value), look: value === toLookAt.value })}
         />
         <Select
           aria-label="Kind"
@@ -134,7 +140,9 @@ export function GuestsPage() {
             action={
               <Button
                 variant="default"
-                onClick={() => change({ search: '', state: null, mode: null, hostId: null, ownerId: null })}
+                onClick={() =>
+                  change({ search: '', state: null, look: false, mode: null, hostId: null, ownerId: null })
+                }
               >
                 Show all
               </Button>

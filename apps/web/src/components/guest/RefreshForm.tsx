@@ -10,6 +10,9 @@ import { publicError, useTRPC } from '../../lib/trpc.ts';
 import type { GuestView } from '../../server/views/guest.ts';
 import { GuestPlan, useGuestPlan } from './GuestPlan.tsx';
 
+/** States before the new one that stay unless more or fewer are asked for. */
+const KEPT = 1;
+
 type OwnChanges = RefreshOptions['ownChanges'];
 
 /** What would move, and what becomes of what the clone wrote itself: the plan, before the click. */
@@ -18,7 +21,9 @@ export function RefreshForm({ guest, onDone }: { guest: GuestView; onDone: () =>
   const router = useRouter();
   const [idempotencyKey] = useIdempotencyKey();
   const [ownChanges, setOwnChanges] = useState<OwnChanges>('refuse');
-  const [keepPrevious, setKeepPrevious] = useState(1);
+  // As typed: what is rubbed out does not come back while one types.
+  const [kept, setKept] = useState<number | string>(KEPT);
+  const keepPrevious = typeof kept === 'number' ? kept : KEPT;
   const preview = useGuestPlan({
     kind: 'refresh',
     guestId: guest.id,
@@ -71,8 +76,9 @@ export function RefreshForm({ guest, onDone }: { guest: GuestView; onDone: () =>
         max={5}
         allowDecimal={false}
         clampBehavior="strict"
-        value={keepPrevious}
-        onChange={(value) => setKeepPrevious(typeof value === 'number' ? value : 1)}
+        value={kept}
+        onChange={setKept}
+        onBlur={() => setKept(keepPrevious)}
       />
       <GuestPlan preview={shown} problem={refresh.error ? publicError(refresh.error) : undefined} />
       {loses ? (

@@ -1,7 +1,8 @@
 import { Box, Group, Text } from '@mantine/core';
+import Link from 'next/link';
 import { count } from '../../lib/format.ts';
 import type { FleetSums } from '../../server/hosts/list.ts';
-import { HostStateLabel } from '../display/State.tsx';
+import { HostStateCount } from '../display/State.tsx';
 import classes from './host.module.css';
 import { fleetFills, Meter } from './Meter.tsx';
 
@@ -20,7 +21,13 @@ export function FleetSummary({ fleet }: { fleet: FleetSums }) {
         <Group gap="2px 14px">
           {states.map((state) => (
             <Text key={state} size="sm" component="span" className="num">
-              {fleet[state]} <HostStateLabel state={state} />
+              {state === 'online' ? (
+                <HostStateCount state={state} number={fleet[state]} />
+              ) : (
+                <Link href={`/hosts?state=${state}`} className="thing" style={{ fontWeight: 400 }}>
+                  <HostStateCount state={state} number={fleet[state]} />
+                </Link>
+              )}
             </Text>
           ))}
         </Group>

@@ -6,7 +6,7 @@ import Link from 'next/link';
 import { formatBytes, formatRate } from '../../lib/format.ts';
 import { useTRPC } from '../../lib/trpc.ts';
 import type { HostView } from '../../server/views/host.ts';
-import { Empty, Facts, Failed, PageTitle, Problem, Section, SkeletonRows } from '../display/Blocks.tsx';
+import { Empty, Facts, FailedPage, PageTitle, Problem, Section, SkeletonRows } from '../display/Blocks.tsx';
 import { HostStateLabel } from '../display/State.tsx';
 import { Ago, Copyable, Simulated } from '../display/Text.tsx';
 import { OperationList } from '../operation/OperationList.tsx';
@@ -27,7 +27,15 @@ export function HostPage({ id }: { id: string }) {
     error,
     refetch,
   } = useQuery({ ...trpc.host.get.queryOptions({ id }), refetchInterval: 15_000 });
-  if (error && !host) return <Failed error={error} retry={() => void refetch()} />;
+  if (error && !host)
+    return (
+      <FailedPage
+        title="Host"
+        error={error}
+        retry={() => void refetch()}
+        list={{ href: '/hosts', label: 'All hosts' }}
+      />
+    );
   if (!host)
     return (
       <>

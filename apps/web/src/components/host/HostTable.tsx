@@ -50,7 +50,7 @@ const columns: DataTableColumn<HostView>[] = [
         <HostStateLabel state={host.state} />
         {host.state === 'silent' ? (
           <Text size="xs" c="dimmed">
-            since <Ago at={host.lastSeenAt} />
+            last heard <Ago at={host.lastSeenAt} />
           </Text>
         ) : null}
         {host.duty === 'serving' ? null : (
@@ -69,10 +69,10 @@ const columns: DataTableColumn<HostView>[] = [
     title: 'Guests',
     sortable: true,
     textAlign: 'right',
-    width: 120,
+    width: 140,
     render: ({ guests }) => (
       <span className="num">
-        {guests.total} <Quiet>· {guests.running} run</Quiet>
+        {guests.total} {guests.total === 0 ? null : <Quiet>· {guests.running} running</Quiet>}
       </span>
     ),
   },

@@ -56,11 +56,6 @@ function Alarm({ group, brief }: { group: AlarmGroup; brief: boolean }) {
       color="gray"
       icon={<IconAlertTriangle color="var(--state-attention)" aria-hidden />}
       title={<Title group={group} />}
-      styles={{
-        title: { color: 'var(--mantine-color-text)', fontWeight: 600 },
-        message: { color: 'var(--mantine-color-text)' },
-        root: { borderColor: 'var(--line)' },
-      }}
     >
       {brief ? (
         <details>

@@ -13,6 +13,7 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import Link from 'next/link';
 import {
   changedWords,
+  firstBootWords,
   keptWords,
   leftOutWords,
   verdictRemedy,
@@ -54,6 +55,7 @@ export function IdentityCard({ guest }: { guest: GuestView }) {
       ) : (
         <Stack gap="sm">
           {data.outcome === null ? null : <Proof outcome={data.outcome} />}
+          <FirstBoot identity={data} windows={guest.windows} />
           <Values identity={data} />
           <Certificates guest={guest} certificates={data.certificates} />
         </Stack>
@@ -131,6 +133,27 @@ function linkWords({ policy, linkUpAt, verdict }: Outcome): React.ReactNode {
       </>
     );
   return policy === 'off' ? 'Its network waits for nothing.' : 'Its network has been off since it was made.';
+}
+
+/** How the script of its first start ended. */
+function FirstBoot({ identity: { outcome, attested }, windows }: { identity: Identity; windows: boolean }) {
+  if (!outcome?.changed.includes('first-boot-script')) return null;
+  const { words, remedy, icon } = firstBootWords(attested?.firstBoot, windows);
+  return (
+    <Stack className="panel" p="sm" gap={6}>
+      <Group gap={6} wrap="nowrap">
+        {icons[icon]}
+        <Text size="sm" fw={600}>
+          {words}
+        </Text>
+      </Group>
+      {remedy === undefined ? null : (
+        <Text size="sm" c="dimmed">
+          {remedy}
+        </Text>
+      )}
+    </Stack>
+  );
 }
 
 /** What was decided beside what its agent says. */

@@ -3,7 +3,7 @@
 import { Box } from '@mantine/core';
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
 import type { ReactNode } from 'react';
-import { useTRPC, type Inputs } from '../../lib/trpc.ts';
+import { useTRPC, type Inputs, type Outputs } from '../../lib/trpc.ts';
 import { Failed, SkeletonRows } from '../display/Blocks.tsx';
 import { OperationRow } from './OperationRow.tsx';
 
@@ -15,7 +15,7 @@ export function OperationList({
 }: {
   filter: Exclude<Inputs['operation']['list'], void>;
   empty: ReactNode;
-  renderFooter?: (nextCursor: string | null) => ReactNode;
+  renderFooter?: (page: Pick<Outputs['operation']['list'], 'nextCursor' | 'newerCursor'>) => ReactNode;
 }) {
   const trpc = useTRPC();
   const { data, error, refetch } = useQuery({
@@ -32,7 +32,7 @@ export function OperationList({
           <OperationRow key={operation.id} operation={operation} />
         ))}
       </Box>
-      {renderFooter?.(data.nextCursor)}
+      {renderFooter?.(data)}
     </>
   );
 }

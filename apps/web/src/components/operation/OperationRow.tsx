@@ -11,13 +11,20 @@ import { OperationStateLabel, operationTone, toneColor } from '../display/State.
 import { Ago, Simulated } from '../display/Text.tsx';
 import classes from './row.module.css';
 
+/** Where, and what it does or waits for. */
+function rowLine(operation: OperationView): string {
+  const { name } = operation.host;
+  const status = statusLine(operation);
+  return status === '' ? name : status.includes(name) ? status : `${name} · ${status}`;
+}
+
 /** One operation in a list. Always two lines high, so that nothing jumps as it goes on. */
 export function OperationRow({ operation }: { operation: OperationView }) {
   const now = useNow();
   const fraction = fractionOf(operation);
   const seconds = secondsOf(operation, now ?? Date.parse(operation.startedAt ?? operation.createdAt));
   const ended = isEnded(operation.state);
-  const line = statusLine(operation);
+  const line = rowLine(operation);
   return (
     <Box className={`row ${classes['row']}`}>
       <Text size="sm" component="span">
@@ -31,7 +38,7 @@ export function OperationRow({ operation }: { operation: OperationView }) {
           {operation.host.simulated ? <Simulated /> : null}
         </Group>
         <Text size="xs" c="dimmed" className="num" truncate title={line}>
-          {line === '' ? operation.host.name : line}
+          {line}
         </Text>
       </Box>
       <Box className={classes['bar']}>

@@ -3,16 +3,18 @@
 import { Button, Group, SegmentedControl } from '@mantine/core';
 import Link from 'next/link';
 import { useSearchParams } from 'next/navigation';
-import { useState } from 'react';
-import { changeAddress, oneOf, searchOf } from '../../lib/address.ts';
+import { changeAddress, oneOf } from '../../lib/address.ts';
+import {
+  operationAddressOf,
+  operationQueryOf,
+  operationShows,
+  type OperationShow,
+} from '../../lib/operation-query.ts';
 import { Empty, PageTitle } from '../display/Blocks.tsx';
 import { SearchField } from '../display/SearchField.tsx';
 import { OperationList } from './OperationList.tsx';
 
-const shows = ['all', 'active', 'failed', 'finished'] as const;
-type Show = (typeof shows)[number];
-
-const emptyTitles: Readonly<Record<Show, string>> = {
+const emptyTitles: Readonly<Record<OperationShow, string>> = {
   all: 'No operations yet',
   active: 'Nothing is running',
   failed: 'Nothing failed or was cancelled',
@@ -21,13 +23,13 @@ const emptyTitles: Readonly<Record<Show, string>> = {
 
 /** What happened, what is happening? */
 export function OperationsPage() {
-  const params = new URLSearchParams(useSearchParams());
-  const show = oneOf(shows, params.get('show')) ?? 'all';
-  const search = searchOf(params);
-  const [cursors, setCursors] = useState<string[]>([]);
-  const change = (part: { q?: string; show?: Show }): void => {
-    changeAddress({ ...part, ...(part.show === 'all' ? { show: null } : {}) });
-    setCursors([]);
+  const query = operationQueryOf(new URLSearchParams(useSearchParams()));
+  const { show, search, cursor } = query;
+  const change = (part: { search?: string; show?: OperationShow }): void =>
+    changeAddress(operationAddressOf({ ...part, cursor: null }));
+  const turnTo = (to: string | null): void => {
+    changeAddress(operationAddressOf({ cursor: to }), { turning: true });
+    window.scrollTo({ top: 0 });
   };
   return (
     <>
@@ -37,13 +39,13 @@ export function OperationsPage() {
           label="Search operations"
           placeholder="Name"
           value={search}
-          onChange={(q) => change({ q })}
+          onChange={(text) => change({ search: text })}
           w={{ base: '100%', xs: 240 }}
         />
         <SegmentedControl
           aria-label="Show"
           value={show}
-          onChange={(value) => change({ show: oneOf(shows, value) ?? 'all' })}
+          onChange={(value) => change({ show: oneOf(operationShows, value) ?? 'all' })}
           data={[
             { value: 'all', label: 'All' },
             { value: 'active', label: 'Now' },
@@ -53,13 +55,13 @@ export function OperationsPage() {
         />
       </Group>
       <OperationList
-        filter={{ show, search, cursor: cursors.at(-1) ?? null }}
+        filter={query}
         empty={
-          search !== '' ? (
+          search !== '' || cursor ? (
             <Empty
               title="No operation is like that"
               action={
-                <Button variant="default" onClick={() => change({ q: '', show: 'all' })}>
+                <Button variant="default" onClick={() => change({ search: '', show: 'all' })}>
                   Show all
                 </Button>
               }
@@ -79,25 +81,13 @@ export function OperationsPage() {
             </Empty>
           )
         }
-        renderFooter={(next) =>
-          next === null && cursors.length === 0 ? null : (
+        renderFooter={({ nextCursor: older, newerCursor: newer }) =>
+          older === null && !cursor ? null : (
             <Group justify="center" mt="md">
-              <Button
-                variant="default"
-                size="xs"
-                disabled={cursors.length === 0}
-                onClick={() => setCursors(cursors.slice(0, -1))}
-              >
+              <Button variant="default" size="xs" disabled={!cursor} onClick={() => turnTo(newer)}>
                 Newer
               </Button>
-              <Button
-                variant="default"
-                size="xs"
-                disabled={next === null}
-                onClick={() => {
-                  if (next !== null) setCursors([...cursors, next]);
-                }}
-              >
+              <Button variant="default" size="xs" disabled={older === null} onClick={() => turnTo(older)}>
                 Older
               </Button>
             </Group>

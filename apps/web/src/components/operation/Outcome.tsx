@@ -92,17 +92,7 @@ export function Outcome({ operation }: { operation: OperationView }) {
 
 function Box({ icon, title, children }: { icon: ReactNode; title: string; children?: ReactNode }) {
   return (
-    <Alert
-      variant="outline"
-      color="gray"
-      icon={icon}
-      title={title}
-      styles={{
-        title: { color: 'var(--mantine-color-text)', fontWeight: 600 },
-        message: { color: 'var(--mantine-color-text)' },
-        root: { borderColor: 'var(--line)' },
-      }}
-    >
+    <Alert variant="outline" color="gray" icon={icon} title={title}>
       {children}
     </Alert>
   );

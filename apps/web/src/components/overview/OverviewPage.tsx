@@ -8,6 +8,7 @@ import { useTRPC, type Outputs } from '../../lib/trpc.ts';
 import { Empty, Failed, PageTitle, Section, SkeletonRows } from '../display/Blocks.tsx';
 import { IdentityAlarms, useAlarms } from '../identity/Alarms.tsx';
 import { FleetSummary } from '../host/FleetSummary.tsx';
+import { ToLookAt } from '../guest/ToLookAt.tsx';
 import { HostCard } from '../host/HostCard.tsx';
 import { OperationRow } from '../operation/OperationRow.tsx';
 
@@ -36,7 +37,9 @@ export function OverviewPage() {
         title="Overview"
         aside={
           <Text c="dimmed" size="sm">
-            {wellness(data)}
+            {count(data.fleet.guests, 'guest')}, {data.fleet.running} running
+            <ToLookAt before=", " />
+            {hostsUnwell(data)}
           </Text>
         }
       />
@@ -114,12 +117,9 @@ export function OverviewPage() {
 const shownHosts = ({ fleet, hosts }: Overview): Overview['hosts'] =>
   fleet.hosts > hosts.length ? hosts.filter((host) => host.state !== 'online') : hosts;
 
-function wellness({ fleet }: Overview): string {
+function hostsUnwell({ fleet }: Overview): string {
   const unwell = fleet.hosts - fleet.online;
-  const running = `${count(fleet.guests, 'guest')}, ${fleet.running} running`;
-  return unwell === 0
-    ? running
-    : `${running} · ${count(unwell, 'host')} ${unwell === 1 ? 'needs' : 'need'} attention`;
+  return unwell === 0 ? '' : ` · ${count(unwell, 'host')} ${unwell === 1 ? 'needs' : 'need'} attention`;
 }
 
 function First({ sample, guests }: { sample: Overview['sample']; guests: number }) {

@@ -1,4 +1,4 @@
-import { createTheme, Modal, type CSSVariablesResolver, type MantineColorsTuple } from '@mantine/core';
+import { Alert, createTheme, Modal, type CSSVariablesResolver, type MantineColorsTuple } from '@mantine/core';
 
 /** The one accent: for the main action of a page, links and focus. No state has this colour. */
 const accent: MantineColorsTuple = [
@@ -24,6 +24,14 @@ export const theme = createTheme({
   colors: { accent },
   respectReducedMotion: true,
   components: {
+    // Its icon has the colour of the state; its frame is a panel's, in both schemes.
+    Alert: Alert.extend({
+      styles: {
+        root: { borderColor: 'var(--line)' },
+        title: { color: 'var(--mantine-color-text)', fontWeight: 600 },
+        message: { color: 'var(--mantine-color-text)' },
+      },
+    }),
     Modal: Modal.extend({
       defaultProps: {
         closeButtonProps: { 'aria-label': 'Close' },

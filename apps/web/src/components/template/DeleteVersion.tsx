@@ -3,7 +3,7 @@
 import { Button, Group, Modal, Stack, Text } from '@mantine/core';
 import { useMutation, useQuery } from '@tanstack/react-query';
 import { useRouter } from 'next/navigation';
-import { formatBytes } from '../../lib/format.ts';
+import { count, formatBytes } from '../../lib/format.ts';
 import { useIdempotencyKey } from '../../lib/key.ts';
 import { publicError, useTRPC } from '../../lib/trpc.ts';
 import type { TemplateVersionView, TemplateView } from '../../server/views/template.ts';
@@ -26,9 +26,12 @@ export function DeleteVersion({
   const blast = useQuery(trpc.lineage.blastOfBase.queryOptions({ baseId: version.baseId })).data;
   const remove = useMutation(
     trpc.operation.create.removeBase.mutationOptions({
-      onSuccess: ({ operationIds }) => {
+      onSuccess: ({ batchId, operationIds }) => {
         onClose();
-        if (operationIds[0] !== undefined) router.push(`/operations/${operationIds[0]}`);
+        const [first, ...more] = operationIds;
+        // One for each host that has it.
+        if (first !== undefined)
+          router.push(more.length > 0 ? `/operations/batch/${batchId}` : `/operations/${first}`);
       },
     }),
   );
@@ -39,7 +42,8 @@ export function DeleteVersion({
     retry: false,
   });
   const blocking = (blast?.blocking.length ?? 0) + (blast?.moreBlocking ?? 0);
-  const blocked = version.children > 0 || blocking > 0 || (users.data?.users ?? null) !== null;
+  const elsewhere = version.guests - version.children;
+  const blocked = version.guests > 0 || blocking > 0 || (users.data?.users ?? null) !== null;
   return (
     <Modal
       opened
@@ -52,12 +56,18 @@ export function DeleteVersion({
         {blocked ? null : (
           <Text size="sm">
             Its disks ({formatBytes(version.allocatedBytes)}){' '}
-            {version.memory ? `and its saved memory (${formatBytes(version.memory.bytes)}) ` : ''}go too. This
-            can’t be undone.
+            {version.memory ? `and its saved memory (${formatBytes(version.memory.bytes)}) ` : ''}go too
+            {version.hosts > 1 ? `, from all ${version.hosts} hosts that have it` : ''}. This can’t be undone.
           </Text>
         )}
         {(blast?.versions.length ?? 0) > 1 ? (
           <Text size="sm">The same disks are {blast?.versions.join(' and ')}: all of them go.</Text>
+        ) : null}
+        {elsewhere > 0 ? (
+          <Text size="sm">
+            {count(elsewhere, 'guest')} on other hosts {elsewhere === 1 ? 'stands' : 'stand'} on it and{' '}
+            {elsewhere === 1 ? 'blocks' : 'block'} this.
+          </Text>
         ) : null}
         {blast ? <BlastRadius blast={blast} what="its disks" /> : null}
         <OnHost users={users} />

@@ -141,6 +141,7 @@ function Version({
   onBring: () => void;
   onExport: () => void;
 }) {
+  const spread = useSpread(version);
   return (
     <Section
       title={`Version ${version.number}`}
@@ -149,20 +150,11 @@ function Version({
           <Button
             size="xs"
             variant="default"
-            leftSection={<IconTrash size={14} aria-hidden />}
-            onClick={onDelete}
-            aria-label={`Delete version ${version.number}`}
-          >
-            Delete
-          </Button>
-          <Button
-            size="xs"
-            variant="default"
             leftSection={<IconPackageExport size={14} aria-hidden />}
             onClick={onExport}
             aria-label={`Export version ${version.number}`}
           >
-            Export…
+            Export
           </Button>
           <Button
             size="xs"
@@ -172,6 +164,15 @@ function Version({
             aria-label={`Bring version ${version.number} to hosts`}
           >
             Bring to hosts
+          </Button>
+          <Button
+            size="xs"
+            variant="default"
+            leftSection={<IconTrash size={14} aria-hidden />}
+            onClick={onDelete}
+            aria-label={`Delete version ${version.number}`}
+          >
+            Delete
           </Button>
           <Button
             size="xs"
@@ -211,13 +212,7 @@ function Version({
                 ] as const,
               ]
             : []),
-          ['Guests on it', <Children key="c" version={version} />],
-          [
-            'Host',
-            <Link key="h" href={`/hosts/${version.hostId}`}>
-              {version.hostName}
-            </Link>,
-          ],
+          ...spread,
           ['Made', <Ago key="m" at={version.createdAt} />],
           [
             'Digest',
@@ -237,30 +232,51 @@ function Version({
   );
 }
 
-function useChildren(version: TemplateVersionView) {
-  const trpc = useTRPC();
+/** Things by name, as links, and how many of `total` are not among them. */
+function Links({ things, total }: { things: readonly { href: string; name: string }[]; total: number }) {
   return (
-    useQuery({
-      ...trpc.template.children.queryOptions({ baseId: version.baseId }),
-      enabled: version.children > 0,
-    }).data ?? []
+    <>
+      {things.map(({ href, name }, index) => (
+        <span key={href}>
+          {index > 0 ? ', ' : ''}
+          <Link href={href}>{name}</Link>
+        </span>
+      ))}
+      {total > things.length ? ` and ${total - things.length} more` : ''}
+    </>
   );
 }
 
-function Children({ version }: { version: TemplateVersionView }) {
-  const children = useChildren(version);
-  if (version.children === 0) return <>none</>;
-  return (
-    <>
-      {version.children}
-      {children.length === 0 ? '' : ': '}
-      {children.slice(0, 12).map((guest, index) => (
-        <span key={guest.id}>
-          {index > 0 ? ', ' : ''}
-          <Link href={`/guests/${guest.id}`}>{guest.name}</Link>
+/** Who stands on it, and which hosts have it. */
+function useSpread({ digest, hosts, guests, hostId, hostName }: TemplateVersionView) {
+  const trpc = useTRPC();
+  const { data } = useQuery(trpc.template.spread.queryOptions({ digest }));
+  return [
+    [
+      'Guests on it',
+      guests === 0 ? (
+        'none'
+      ) : (
+        <span key="c">
+          {guests}
+          {data ? ': ' : ''}
+          <Links
+            things={(data?.guests ?? []).map(({ id, name }) => ({ href: `/guests/${id}`, name }))}
+            total={data ? guests : 0}
+          />
         </span>
-      ))}
-      {children.length > 12 ? ' …' : ''}
-    </>
-  );
+      ),
+    ],
+    [
+      hosts > 1 ? 'Hosts' : 'Host',
+      <Links
+        key="h"
+        things={(data?.hosts ?? [{ id: hostId, name: hostName }]).map(({ id, name }) => ({
+          href: `/hosts/${id}`,
+          name,
+        }))}
+        total={data ? hosts : 0}
+      />,
+    ],
+  ] as const;
 }

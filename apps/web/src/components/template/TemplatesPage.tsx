@@ -51,7 +51,7 @@ export function TemplatesPage() {
 
 function Row({ template }: { template: TemplateView }) {
   const newest = template.versions[0];
-  const children = template.versions.reduce((sum, version) => sum + version.children, 0);
+  const guests = template.versions.reduce((sum, version) => sum + version.guests, 0);
   return (
     <div className={`row ${classes['row'] ?? ''}`}>
       <div style={{ minWidth: 0 }}>
@@ -68,7 +68,7 @@ function Row({ template }: { template: TemplateView }) {
         {newest ? `${formatBytes(newest.allocatedBytes)} of ${formatBytes(newest.virtualBytes)}` : ''}
       </Text>
       <Text size="sm" c="dimmed" className="num" visibleFrom="sm">
-        {count(children, 'linked clone')}
+        {count(guests, 'linked clone')}
       </Text>
       <Text size="sm" c="dimmed" visibleFrom="sm" ta="right">
         {newest ? <Ago at={newest.createdAt} /> : null}

@@ -73,8 +73,8 @@ export async function bringPreview(versionId: string): Promise<BringPreview> {
       const host = { id, name, freeBytes };
       if (row.here) return { ...host, way: 'here' };
       if (row.underway) return { ...host, way: 'underway' };
-      if (row.silent) return { ...host, way: 'no', why: 'Its worker is not heard from.' };
-      if (!row.peer) return { ...host, way: 'no', why: 'Its worker takes no bases from others.' };
+      if (row.silent) return { ...host, way: 'no', why: 'its worker is not heard from.' };
+      if (!row.peer) return { ...host, way: 'no', why: 'its worker takes no bases from others.' };
       return { ...host, way: row.older ? 'delta' : 'whole' };
     }),
   };

@@ -3,6 +3,7 @@ import { OffshootError } from '@offshoot/clone-core/errors';
 import { acceptDefinition, adoptGuest } from '@offshoot/db/inventory';
 import { releaseState } from '@offshoot/db/operations';
 import { z } from 'zod';
+import { needsALook } from '../attention.ts';
 import { db } from '../services.ts';
 import { guestInclude, guestView, isWindows } from '../views/guest.ts';
 import { procedure, router } from './init.ts';
@@ -18,6 +19,8 @@ const listInput = z.object({
   hostId: hostIdSchema.nullish(),
   mode: z.enum([...cloneModes, 'found', 'foreign']).nullish(),
   ownerId: z.string().max(64).nullish(),
+  /** Those only that someone has to look at. */
+  look: z.boolean().default(false),
   sort: z.enum(guestSorts).default('name'),
   descending: z.boolean().default(false),
   page: z.int().min(1).max(100_000).default(1),
@@ -40,6 +43,7 @@ export const guestRouter = router({
           }),
       ...(input.state ? { state: input.state } : {}),
       ...(input.hostId ? { hostId: input.hostId } : {}),
+      ...(input.look ? { AND: [needsALook] } : {}),
       ...(input.ownerId ? { ownerId: input.ownerId } : {}),
       ...(input.mode === 'foreign'
         ? { managed: false }
@@ -64,6 +68,9 @@ export const guestRouter = router({
     ]);
     return { total, guests: rows.map(guestView) };
   }),
+
+  /** How many someone has to look at. */
+  toLookAt: procedure.query(() => db().prisma.guest.count({ where: needsALook })),
 
   get: procedure.input(z.object({ id: z.uuid() })).query(async ({ input }) => {
     const row = await db().prisma.guest.findUnique({ where: { id: input.id }, include: guestInclude });

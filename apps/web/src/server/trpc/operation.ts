@@ -28,25 +28,39 @@ const statesFor = {
 };
 
 export const operationRouter = router({
-  /** Newest first. The cursor is the last id of the page before. */
-  list: procedure.input(listInput.prefault({})).query(async ({ input }) => {
-    const rows = await db().prisma.operation.findMany({
-      where: {
-        ...statesFor[input.show],
-        ...(input.kind ? { kind: input.kind } : {}),
-        ...(input.hostId ? { hostId: input.hostId } : {}),
-        ...(input.guestId ? { guestId: input.guestId } : {}),
-        ...(input.search.trim() === ''
-          ? {}
-          : { title: { contains: input.search.trim(), mode: 'insensitive' } }),
-        ...(input.cursor ? { id: { lt: input.cursor } } : {}),
-      },
-      include: operationInclude,
-      orderBy: { id: 'desc' },
-      take: input.limit + 1,
-    });
-    const page = rows.slice(0, input.limit).map(operationView);
-    return { operations: page, nextCursor: rows.length > input.limit ? (page.at(-1)?.id ?? null) : null };
+  /** Newest first. A cursor is the last id of the page before; that of the first page is null. */
+  list: procedure.input(listInput.prefault({})).query(async ({ input: { cursor, limit, ...input } }) => {
+    const where = {
+      ...statesFor[input.show],
+      ...(input.kind ? { kind: input.kind } : {}),
+      ...(input.hostId ? { hostId: input.hostId } : {}),
+      ...(input.guestId ? { guestId: input.guestId } : {}),
+      ...(input.search.trim() === ''
+        ? {}
+        : { title: { contains: input.search.trim(), mode: 'insensitive' as const } }),
+    };
+    const [rows, newer] = await Promise.all([
+      db().prisma.operation.findMany({
+        where: { ...where, ...(cursor ? { id: { lt: cursor } } : {}) },
+        include: operationInclude,
+        orderBy: { id: 'desc' },
+        take: limit + 1,
+      }),
+      cursor
+        ? db().prisma.operation.findMany({
+            where: { ...where, id: { gte: cursor } },
+            select: { id: true },
+            orderBy: { id: 'asc' },
+            take: limit + 1,
+          })
+        : [],
+    ]);
+    const page = rows.slice(0, limit).map(operationView);
+    return {
+      operations: page,
+      nextCursor: rows.length > limit ? (page.at(-1)?.id ?? null) : null,
+      newerCursor: newer[limit]?.id ?? null,
+    };
   }),
 
   get: procedure.input(z.object({ id: z.uuid() })).query(({ input }) => operationById(input.id)),

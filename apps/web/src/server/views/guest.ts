@@ -68,6 +68,10 @@ export interface GuestView {
   ownsDisks: boolean;
   /** What others changed of its definition since Offshoot took note of it. */
   changes: OutsideChange[];
+  /** Its agent was to prove that it is itself, and did not. `networkOff`: until it does. */
+  unproven: { networkOff: boolean } | null;
+  /** What its first-boot script ended with; null: there is none, or it has not ended, or nobody told. */
+  firstBootCode: number | null;
   mode: CloneMode | null;
   host: { id: string; name: string; simulated: boolean };
   owner: { id: string; name: string } | null;
@@ -114,6 +118,8 @@ export function guestView(row: Row): GuestView {
     adopted: row.adoptedAt !== null,
     ownsDisks: row.ownedFiles.length > 0,
     changes: row.managed ? changesOf(row) : [],
+    unproven: unprovenOf(row.identity as unknown as IdentityOutcome | null),
+    firstBootCode: firstBootCodeOf(row),
     mode: row.mode as CloneMode | null,
     host: row.host,
     owner: row.owner,
@@ -163,6 +169,17 @@ export function isWindows({
   const made = identity as IdentityOutcome | null;
   if (said) return said.sid !== undefined || /windows/i.test(said.osName ?? '');
   return made?.decided.computerName !== undefined || /windows/i.test(templateVersion?.template.osName ?? '');
+}
+
+function unprovenOf(outcome: IdentityOutcome | null): GuestView['unproven'] {
+  if (outcome?.verdict !== 'mismatch' && outcome?.verdict !== 'silent') return null;
+  return { networkOff: outcome.policy === 'strict' && outcome.linkUpAt === undefined };
+}
+
+function firstBootCodeOf({ identity, attested }: Pick<Row, 'identity' | 'attested'>): number | null {
+  const made = identity as unknown as IdentityOutcome | null;
+  const said = (attested as unknown as AttestedIdentity | null)?.firstBoot;
+  return made?.changed.includes('first-boot-script') && typeof said === 'number' ? said : null;
 }
 
 function changesOf(row: Row): OutsideChange[] {

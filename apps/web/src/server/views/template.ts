@@ -1,7 +1,7 @@
 /** Templates as a browser sees them. */
 import type { BaseDisk, MemoryPoint } from '@offshoot/clone-core/contract';
 import { cleanSchema, type CleanKind, type GuestInside } from '@offshoot/clone-core/contract/identity';
-import type { listTemplates } from '@offshoot/db/catalog';
+import type { copiesOf, listTemplates } from '@offshoot/db/catalog';
 
 type Row = Awaited<ReturnType<typeof listTemplates>>[number];
 
@@ -19,8 +19,11 @@ export interface TemplateVersionView {
   memory: { memoryBytes: number; bytes: number; takenAt: string } | null;
   /** What was found in its disks when it was made; null: nobody looked. */
   inside: GuestInside | null;
-  /** Guests whose disks stand on it. */
+  /** Guests whose disks stand on it on that host. */
   children: number;
+  /** Hosts that have it, and guests that stand on it on any of them. */
+  hosts: number;
+  guests: number;
   createdAt: string;
 }
 
@@ -39,8 +42,13 @@ export interface TemplateView {
 const memoryView = (point: MemoryPoint | null): TemplateVersionView['memory'] =>
   point && { memoryBytes: point.memoryBytes, bytes: point.bytes, takenAt: point.takenAt };
 
-/** Row → view. */
-export function templateView(row: Row): TemplateView {
+type Copies = Awaited<ReturnType<typeof copiesOf>>;
+
+/** Digests of what its versions are. */
+export const digestsOf = (row: Row): string[] => row.versions.map(({ base }) => base.digest);
+
+/** Row → view. `copies`: of its digests. */
+export function templateView(row: Row, copies: Copies): TemplateView {
   return {
     id: row.id,
     name: row.name,
@@ -69,6 +77,8 @@ export function templateView(row: Row): TemplateView {
       memory: memoryView(version.base.memory as unknown as MemoryPoint | null),
       inside: version.base.inside as unknown as GuestInside | null,
       children: version.base._count.children,
+      hosts: copies.get(version.base.digest)?.hosts ?? 0,
+      guests: copies.get(version.base.digest)?.guests ?? 0,
       createdAt: version.createdAt.toISOString(),
     })),
   };

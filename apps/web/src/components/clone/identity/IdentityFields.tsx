@@ -105,7 +105,7 @@ export function IdentityFields({
           <Part title="Users">
             <UsersField users={form.users} problems={problems} onChange={(users) => onChange({ users })} />
           </Part>
-          <Part title="Where it is">
+          <Part title="Domain, time zone, locale">
             <SimpleGrid cols={{ base: 1, xs: 2 }} spacing="sm">
               <TextInput
                 label="Domain"

@@ -110,7 +110,7 @@ function Arrival({ hostId, name }: { hostId: string; name: string }) {
         <Text size="sm">{name} has joined. Its worker is starting, or waits to be started.</Text>
       ) : (
         <Text size="sm" c="dimmed">
-          Waiting for {name} …
+          Waiting for {name}…
         </Text>
       )}
     </Box>

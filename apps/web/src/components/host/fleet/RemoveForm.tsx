@@ -4,7 +4,7 @@ import { Checkbox, Skeleton, Stack, Text } from '@mantine/core';
 import { useMutation, useQuery } from '@tanstack/react-query';
 import { useRouter } from 'next/navigation';
 import { useState } from 'react';
-import { count } from '../../../lib/format.ts';
+import { count, listed } from '../../../lib/format.ts';
 import { publicError, useTRPC } from '../../../lib/trpc.ts';
 import type { HostView } from '../../../server/views/host.ts';
 import { Problem } from '../../display/Blocks.tsx';
@@ -33,13 +33,13 @@ export function RemoveForm({ host, onDone }: { host: HostView; onDone: () => voi
         <>
           <Text size="sm">
             {host.name} has{' '}
-            {[
-              has.guests > 0 ? count(has.guests, 'guest') : '',
-              has.bases > 0 ? count(has.bases, 'base') : '',
-              has.unfinished > 0 ? `${count(has.unfinished, 'operation')} not ended` : '',
-            ]
-              .filter(Boolean)
-              .join(', ')}
+            {listed(
+              [
+                has.guests > 0 ? count(has.guests, 'guest') : '',
+                has.bases > 0 ? count(has.bases, 'base') : '',
+                has.unfinished > 0 ? `${count(has.unfinished, 'operation')} not ended` : '',
+              ].filter(Boolean),
+            )}
             .
             {has.onlyHere.length > 0
               ? ` ${has.onlyHere.join(', ')} ${has.onlyHere.length === 1 ? 'is' : 'are'} on no other host and would be gone from the catalog.`
