@@ -64,10 +64,10 @@ async function record(tx: Tx, held: Claim, reported: Outcome): Promise<JobRef[]>
       held.token,
       outcome.state,
       result === undefined ? null : storable(result),
-      error === undefined ? null : JSON.stringify(error),
-      outcome.state === 'finished' ? null : JSON.stringify(outcome.undo),
+      error === undefined ? null : storable(error),
+      outcome.state === 'finished' ? null : storable(outcome.undo),
       last?.index ?? null,
-      last === undefined ? null : JSON.stringify(last.status),
+      last === undefined ? null : storable(last.status),
     ],
   });
   const row = rows[0];

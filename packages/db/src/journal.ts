@@ -66,7 +66,7 @@ export function journalFor(
       await writer.settle();
       await writer.write({
         name: 'offshoot_undo_started',
-        values: [JSON.stringify({ cancelled, ...(error ? { error: error.toPublic() } : {}) })],
+        values: [storable({ cancelled, ...(error ? { error: error.toPublic() } : {}) })],
       });
     },
     async stepUndoing(index) {
@@ -123,7 +123,7 @@ const stepCall = (
   values: [
     expected,
     index,
-    JSON.stringify(status),
+    storable(status),
     more.next ?? null,
     more.result === undefined ? null : storable(more.result),
     more.undone ?? null,
@@ -184,7 +184,7 @@ class JournalWriter {
     if (!latest) return;
     this.lastProgressAt = Date.now();
     this.enqueue(async () => {
-      const values = [latest.index, JSON.stringify(latest.progress)];
+      const values = [latest.index, storable(latest.progress)];
       const text = this.textOf({ name: 'offshoot_progress', values });
       await statement(this.db, text, { losable: true });
       this.progressTookMs = Date.now() - this.lastProgressAt;
@@ -210,7 +210,7 @@ class JournalWriter {
     const lines = this.lines;
     this.lines = [];
     if (lines.length === 0) return;
-    this.enqueue(() => this.write({ name: 'offshoot_log', values: [JSON.stringify(lines)] }));
+    this.enqueue(() => this.write({ name: 'offshoot_log', values: [storable(lines)] }));
   }
 
   private enqueue(work: () => Promise<void>): void {

@@ -17,7 +17,7 @@ export class Kept<T extends Queue | QueueEvents> {
   get(name: string, make: () => T): T {
     const part = this.all.get(name)?.part ?? this.begin(name, make());
     this.all.delete(name);
-    this.all.set(name, { part, usedAt: Date.now() });
+    this.all.set(name, { part, usedAt: performance.now() });
     this.closeIdle(part);
     return part;
   }
@@ -34,7 +34,7 @@ export class Kept<T extends Queue | QueueEvents> {
 
   private closeIdle(asked: T): void {
     for (const [name, { part, usedAt }] of this.all) {
-      if (part === asked || usedAt > Date.now() - this.idleMs) return;
+      if (part === asked || usedAt > performance.now() - this.idleMs) return;
       this.all.delete(name);
       part.close().catch(this.onError);
     }

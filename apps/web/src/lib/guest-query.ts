@@ -13,7 +13,8 @@ export function guestQueryOf(params: URLSearchParams): GuestQuery {
   const host = hostIdSchema.safeParse(params.get('host'));
   return {
     search: searchOf(params),
-    state: oneOf(guestStates, params.get('state')),
+    // One choice on the page: what needs a look goes before a state.
+    state: params.get('look') === '1' ? null : oneOf(guestStates, params.get('state')),
     mode: oneOf(guestKinds, params.get('kind')),
     hostId: host.success ? host.data : null,
     look: params.get('look') === '1',

@@ -126,7 +126,7 @@ export function firstBootWords(
     default:
       return {
         words: `First-boot script ended with ${said}`,
-        remedy: `${LOG} inside the guest says why. It runs again only with a reset or a refresh: do by hand what is missing, or delete this clone, mend the script and clone again.`,
+        remedy: `${LOG} inside the guest says why. It runs again only with a reset or a refresh: do by hand what is missing and remove /var/lib/offshoot/first-boot.done, and this mark goes within ten minutes; or delete this clone, mend the script and clone again.`,
         icon: 'silent',
       };
   }

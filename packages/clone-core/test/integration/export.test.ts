@@ -282,6 +282,10 @@ describe('files that are not what they say', () => {
     expect(await said('edited', 'echo "<!-- -->" >> web.ovf')).toContain(
       'web.ovf in it does not have the checksum that is written beside it',
     );
+    // Its bytes have the checksum, in whatever encoding they are.
+    const latin =
+      "printf '<!-- \\351 -->' >> web.ovf; s=$(sha256sum web.ovf | cut -d' ' -f1); sed -i \"s/(web.ovf)= .*/(web.ovf)= $s/\" web.mf";
+    expect(await said('latin', latin)).not.toContain('checksum');
     expect(await said('unlisted', 'sed -i "/web.ovf/d" web.mf')).toContain(
       'its list of checksums does not have web.ovf',
     );

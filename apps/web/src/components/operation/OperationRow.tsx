@@ -15,7 +15,7 @@ import classes from './row.module.css';
 function rowLine(operation: OperationView): string {
   const { name } = operation.host;
   const status = statusLine(operation);
-  return status === '' ? name : status.includes(name) ? status : `${name} · ${status}`;
+  return status === '' ? name : operation.state === 'queued' ? status : `${name} · ${status}`;
 }
 
 /** One operation in a list. Always two lines high, so that nothing jumps as it goes on. */

@@ -250,7 +250,11 @@ function Links({ things, total }: { things: readonly { href: string; name: strin
 /** Who stands on it, and which hosts have it. */
 function useSpread({ digest, hosts, guests, hostId, hostName }: TemplateVersionView) {
   const trpc = useTRPC();
-  const { data } = useQuery(trpc.template.spread.queryOptions({ digest }));
+  const { data } = useQuery({
+    ...trpc.template.spread.queryOptions({ digest }),
+    // One host and no guest: all of it is known.
+    enabled: guests > 0 || hosts > 1,
+  });
   return [
     [
       'Guests on it',

@@ -56,7 +56,7 @@ async function takenBy({ names, options }: CloneRequest, hostIds: readonly strin
   const { rows } = await db().pool.query<{ name: string; host: string; here: boolean }>(
     `SELECT g."name", h."name" AS host, g."hostId" = ANY($1) AS here FROM "guest" g JOIN "host" h ON h."id" = g."hostId"
      WHERE NOT (g."hostId" = ANY($1) AND g."name" = ANY($2)) AND g."state" NOT IN ('deleting', 'missing')
-       AND regexp_replace(lower(g."name"), '[^a-z0-9]+', '', 'g') = ANY($3) ORDER BY here`,
+       AND regexp_replace(lower(g."name" COLLATE "C"), '[^a-z0-9]+', '', 'g') = ANY($3) ORDER BY here`,
     [hostIds, names, names.flatMap(lettersOf)],
   );
   // Of two that have it, the one on the same host is named.

@@ -1,5 +1,4 @@
 /** OVA files: a tar of a descriptor, a list of checksums and disks. Looked at before anything of it is unpacked. */
-import { createHash } from 'node:crypto';
 import { OffshootError } from '../../errors.ts';
 import type { Shell } from '../../shell/shell.ts';
 import { stderrOf } from '../stderr.ts';
@@ -45,7 +44,7 @@ export async function readOva(shell: Shell, path: string, signal: AbortSignal): 
   if (sums) {
     const sum = sums.get(descriptor);
     if (!sum) throw refuse(`its list of checksums does not have ${descriptor}`);
-    if (createHash(sum.algorithm).update(ovf).digest('hex') !== sum.hex)
+    if ((await digestOf(shell, path, descriptor, sum.algorithm, signal)) !== sum.hex)
       throw refuse(`${descriptor} in it does not have the checksum that is written beside it`);
   }
   const disks = readOvf(ovf);
@@ -114,6 +113,20 @@ async function textOf(
     name,
   ];
   return (await shell.run(argv, { signal, timeoutMs: 0 })).stdout;
+}
+
+/** Of a member's bytes: its text may be in any encoding. */
+async function digestOf(
+  shell: Shell,
+  path: string,
+  name: string,
+  algorithm: Checksum['algorithm'],
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const command = `--to-command=${algorithm}sum`;
+  const argv = ['tar', '--force-local', '--extract', command, '--occurrence=1', '--file', path, '--', name];
+  const { stdout } = await shell.run(argv, { signal, timeoutMs: 0 });
+  return stdout.trim().split(' ')[0];
 }
 
 /** Lines as "SHA256(disk.vmdk)= 3f2a…" (DSP0243 1.1.0, 5.1; SHA512 since 2.0). Throws `source-unreadable` for any other. */

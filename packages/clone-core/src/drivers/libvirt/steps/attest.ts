@@ -64,20 +64,23 @@ async function* untilItself(
   let nextLook = began + LOOK_MS;
   let first = true;
   let settled = false;
+  // Something was done inside: what came of it is asked once, deadline or not.
+  let due = false;
   let judged: Judged = judge({ decided: awaiting.outcome.decided, changed: awaiting.outcome.changed });
   try {
     for (;;) {
       const waited = Math.round((performance.now() - began) / 1000);
-      if (deadline.signal.aborted) return judged;
+      if (deadline.signal.aborted && !due) return judged;
+      const asking = due ? context.signal : signal;
       if (performance.now() >= nextLook) {
         nextLook = performance.now() + LOOK_MS;
-        if ((await virsh.state(uuid, signal)) === 'stopped')
+        if ((await virsh.state(uuid, asking)) === 'stopped')
           return {
             ...judged,
             problems: ['It stopped by itself before it was attested.', ...judged.problems],
           };
       }
-      if (await agentAnswers(virsh, uuid, signal)) {
+      if (await agentAnswers(virsh, uuid, asking)) {
         if (first) {
           first = false;
           context.result({ agentMs: Math.max(1, Math.round(performance.now() - began)) });
@@ -86,14 +89,17 @@ async function* untilItself(
             // No question, and cut short it would leave a twin of its source, which `warn` connects: it has a time of its own.
             const problem = await becomeItself(virsh, step, context);
             if (problem !== undefined) return { ...judged, verdict: 'mismatch', problems: [problem] };
+            due = true;
           } else if (!awaiting.windows) await stopWaiting(virsh, uuid, signal);
         }
-        const attested = await askIdentity(virsh, uuid, signal, awaiting.windows);
+        const attested = await askIdentity(virsh, uuid, due ? context.signal : signal, awaiting.windows);
+        due = false;
         if (attested) {
           const { decided, changed } = awaiting.outcome;
           if (!settled && awaiting.drive && attested.cloudInitInstance === decided.instanceId) {
-            await settle(virsh, step, signal);
+            await settle(virsh, step, context.signal);
             settled = true;
+            due = true;
             continue;
           }
           judged = { ...judge({ decided, changed, attested, source: awaiting.source }), attested };
