@@ -87,7 +87,7 @@ test('a refresh keeps as many earlier states as are asked for', async ({ page })
   await page.waitForURL(/\/operations\//);
   await shows(page, `${name} is up to date`);
   await page.goto(address);
-  await expect(page.getByRole('cell', { name: 'now' })).toBeVisible();
+  await expect(page.getByRole('cell', { name: 'now', exact: true })).toBeVisible();
   await expect(page.getByRole('button', { name: /^Put back to state/ })).toHaveCount(0);
 });
 

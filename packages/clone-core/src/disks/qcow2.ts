@@ -37,10 +37,10 @@ export async function readPlain(
 ): Promise<PlainImage | undefined> {
   if (!path.startsWith('/')) return undefined;
   if (format === 'raw') {
-    const readable = await shell.readAt?.(path, 0, 1);
+    const readable = await readPart(shell, path, 0, 1);
     return readable && { virtualBytes: Math.ceil(size / 512) * 512 };
   }
-  const head = format === 'qcow2' ? await shell.readAt?.(path, 0, CLUSTER) : undefined;
+  const head = format === 'qcow2' ? await readPart(shell, path, 0, CLUSTER) : undefined;
   const found = head && parseHead(head);
   if (!found || found.end > size) return undefined;
   const { virtualBytes, backing } = found;
@@ -49,12 +49,22 @@ export async function readPlain(
 
 /** Whether nothing is stored in the layer itself: its first table is empty. False when that can't be told here. */
 export async function isEmptyLayer(shell: Pick<Shell, 'readAt'>, path: string): Promise<boolean> {
-  const head = await shell.readAt?.(path, 0, CLUSTER);
+  const head = await readPart(shell, path, 0, CLUSTER);
   const found = head && parseHead(head);
   if (!found) return false;
   const length = found.entries * ENTRY_BYTES;
-  const table = await shell.readAt?.(path, found.table, length);
+  const table = await readPart(shell, path, found.table, length);
   return table?.length === length && table.every((byte) => byte === 0);
+}
+
+/** Undefined: over SSH, or what it can't be read for `qemu-img` tells better. */
+function readPart(
+  shell: Pick<Shell, 'readAt'>,
+  path: string,
+  at: number,
+  length: number,
+): Promise<Buffer | undefined> {
+  return shell.readAt?.(path, at, length).catch(() => undefined) ?? Promise.resolve(undefined);
 }
 
 interface Head extends PlainImage {

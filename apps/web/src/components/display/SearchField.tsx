@@ -42,6 +42,8 @@ export function SearchField({
         setTyped(event.currentTarget.value);
         tell(event.currentTarget.value);
       }}
+      // At once: told later, it would call back whoever follows a link of the list meanwhile.
+      onBlur={() => tell.flush()}
       placeholder={placeholder}
       aria-label={label}
       leftSection={<IconSearch size={15} aria-hidden />}

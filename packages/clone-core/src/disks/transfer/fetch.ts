@@ -94,8 +94,9 @@ export async function fetchFile(wanted: FetchedFile, parts: FetchParts): Promise
     known,
   );
   try {
-    if (begun) await fetching.lookThrough();
     for (const path of parts.older) await fetching.know(path, path === shared);
+    // Last: what is in the file itself is written over as it comes.
+    if (begun) await fetching.lookThrough();
     return await fetching.run();
   } finally {
     await handle.close();
@@ -166,7 +167,10 @@ class Fetching {
   /** Reads what was written of it, to keep what is right. */
   async lookThrough(): Promise<void> {
     const { to } = this.wanted;
-    await this.known.add(to, await readThrough(to, this.parts.signal, () => this.looking()));
+    const list = await readThrough(to, this.parts.signal, () => this.looking());
+    // A copy: what turns out not to be so is taken out of it.
+    this.began = { ...list, hashes: Buffer.from(list.hashes) };
+    await this.known.add(to, list);
   }
 
   /** `shared`: the file that is written began as this one. */
@@ -302,9 +306,13 @@ class Fetching {
     if (type === frames.head) await this.begin(JSON.parse(body.toString('utf8')) as Head, conversation);
     else if (type === frames.list) await this.learn(body, conversation);
     else if (type === frames.hashes) {
+      // Once there is a list, it alone says what belongs where.
+      if (this.listed || conversation.gathering) this.notAsAnnounced(source);
       // Blocks of the group before are all here: they come in the order in which they were asked for.
       await this.decide(body, conversation);
     } else if (type === frames.data) {
+      // Nothing that the list would not check comes before it.
+      if (conversation.gathering && !this.listed) this.notAsAnnounced(source);
       const offset = Number(body.readBigUInt64BE(0));
       const content = await unpacked(body.readUInt8(8), frame.content, BLOCK * 256);
       this.from.add(source.name);
@@ -336,6 +344,8 @@ class Fetching {
     if (list === true) return;
     if (list === false || rootOf(list) !== this.wanted.blocks) this.notAsAnnounced(conversation.source);
     const { known, landing, parts, wanted } = this;
+    // What is there already was not checked by it, and the whole would not be hashed any more.
+    if (!this.listed && landing.position > 0) this.notAsAnnounced(conversation.source);
     this.listed = new Listed({
       list,
       known,

@@ -71,7 +71,8 @@ export async function serveFile(
   if (!held) return refuse(stream, 'absent');
   const handle = await open(held.path, 'r');
   try {
-    const asks = !listed && (byHash || blocks !== undefined);
+    // For another way the file is not read whole first: whoever waits would give it up.
+    const asks = !listed && blocks !== undefined;
     const list = asks && held.list ? await sayingSo(stream, held.list(log)) : undefined;
     const fits = blocks !== undefined && list !== undefined && rootOf(list) === blocks;
     const head: Head = {

@@ -25,7 +25,8 @@ export const pinging = (uuid: string): string[] => [
 
 /** Whether it did. Throws only for what is not the agent's silence. */
 export function answeredPing(answer: Answer | undefined): boolean {
-  if (answer && 'error' in answer && isSilence(answer.error)) return false;
+  // Another tool's command holds the agent: it can't be asked to freeze anything either.
+  if (answer && 'error' in answer && (answer.error.code === 'busy' || isSilence(answer.error))) return false;
   outOf(answer);
   return true;
 }

@@ -39,7 +39,8 @@ export function definitions(virsh: Virsh): Definitions {
     guesses: readonly string[],
     signal: AbortSignal,
   ): Promise<{ list: string; dumps: Map<string, string> }> => {
-    const some = guesses.slice(0, BATCH);
+    // Each would be a process of its own there; `batch` is not.
+    const some = virsh.alone ? [] : guesses.slice(0, BATCH);
     const [first, ...dumps] = await virsh.ask([list, ...some.map((uuid) => [...dump, uuid])], { signal });
     const found = some.flatMap((uuid, index): [string, string][] => {
       const answer = dumps[index];

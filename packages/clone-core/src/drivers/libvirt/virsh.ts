@@ -59,6 +59,12 @@ export const foundIn = (answer: Answer | undefined): string | undefined =>
 export class Virsh {
   /** virsh here can't tell the outputs of several commands apart. */
   private oneByOne = false;
+
+  /** Its virsh is too old to be asked several things in one process (below 6.9). */
+  get alone(): boolean {
+    return this.oneByOne;
+  }
+
   /** What is asked at this moment, by whose signal it is. */
   private readonly asked = new Map<
     AbortSignal,

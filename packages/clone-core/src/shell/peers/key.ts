@@ -46,7 +46,7 @@ export async function peerKey(path: string): Promise<PeerKey> {
     throw error;
   });
   if (text === undefined) {
-    text = utils.generateKeyPairSync('ed25519').private;
+    text = newKey();
     await mkdir(dirname(path), { recursive: true, mode: 0o711 });
     const beside = `${path}.${randomBytes(4).toString('hex')}`;
     await writeFile(beside, text, { mode: 0o600, flush: true });
@@ -61,6 +61,14 @@ export async function peerKey(path: string): Promise<PeerKey> {
       remedy: 'Delete the file: the worker makes a new one when it starts.',
       cause,
     });
+  }
+}
+
+/** OpenSSH's text for a private key. About one in 400 that ssh2 1.17 makes it can't read itself: that one is thrown away. */
+function newKey(): string {
+  for (;;) {
+    const text = utils.generateKeyPairSync('ed25519').private;
+    if (!(utils.parseKey(text) instanceof Error)) return text;
   }
 }
 

@@ -88,7 +88,7 @@ async function settle(shell: Shell, action: SettleAction, signal: AbortSignal): 
 async function removeRecords(
   shell: Shell,
   virsh: Virsh,
-  { source, records, lastChance }: SettleStep,
+  { source, records, lastChance, actions }: SettleStep,
   context: StepContext,
 ): Promise<string[]> {
   if (!source) return [];
@@ -99,8 +99,9 @@ async function removeRecords(
         break;
       } catch (thrown) {
         const error = toOffshootError(thrown);
-        if (context.signal.aborted || error.code === 'host-unreachable' || error.code === 'internal')
-          throw error;
+        if (context.signal.aborted || error.code === 'host-unreachable') throw error;
+        // Files go at the same time: an undo would take the rest.
+        if (error.code === 'internal' && actions.length === 0) throw error;
         // A virsh that was killed says nothing of the record.
         if (error.retryable && attempt < RECORD_ATTEMPTS) continue;
         if (error.retryable && lastChance === true) throw error;
