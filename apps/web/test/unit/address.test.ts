@@ -14,7 +14,7 @@ it('a list of guests is found again from its address', () => {
     state: 'running',
     mode: 'found',
     hostId: 'host-2',
-    look: true,
+    look: false,
     ownerId: 'u1',
     sort: 'usedBytes',
     descending: true,
@@ -22,6 +22,11 @@ it('a list of guests is found again from its address', () => {
     pageSize: 50,
   } as const;
   expect(guestQueryOf(addressOf(guestAddressOf(query)))).toEqual(query);
+  // The page has one choice for both: what needs a look goes before a state.
+  expect(guestQueryOf(new URLSearchParams('look=1&state=running'))).toMatchObject({
+    look: true,
+    state: null,
+  });
   // What is as it is anyway is not written down.
   expect(addressOf(guestAddressOf(guestQueryOf(new URLSearchParams()))).toString()).toBe('');
 });
