@@ -320,7 +320,7 @@ describe('files that are not what they say', () => {
   it.each([
     [
       'a wrong checksum',
-      'sed -i "s/web-vda.vmdk)= ./web-vda.vmdk)= 0/;s/web-vda.vmdk)= 00/web-vda.vmdk)= 10/" web.mf',
+      'sed -i "s/vda.vmdk)= 0/vda.vmdk)= 1/;t;s/vda.vmdk)= ./vda.vmdk)= 0/" web.mf',
       'does not have the checksum',
     ],
     [
