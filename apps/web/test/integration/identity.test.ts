@@ -6,7 +6,7 @@ import { open } from '@offshoot/clone-core/identity/secrets';
 import { keepAttestation } from '@offshoot/db/identity';
 import { registerHost, syncGuests } from '@offshoot/db/inventory';
 import { claim, finish, requestClone, savePlan } from '@offshoot/db/operations';
-import { somePlan, someTemplate } from '@offshoot/db/testing/fixtures';
+import { reported, somePlan, someTemplate } from '@offshoot/db/testing/fixtures';
 import '@offshoot/db/testing/global-setup';
 import { someAttestation, someOutcome } from '@offshoot/db/testing/identity';
 import { compare } from 'bcryptjs';
@@ -37,17 +37,6 @@ afterAll(async () => {
   notary.abort();
   await notaryEnded;
   await door.close();
-});
-
-/** A guest as a host reports it. */
-const seen = (name: string) => ({
-  name,
-  uuid: randomUUID(),
-  state: 'running' as const,
-  vcpus: 1,
-  memoryBytes: 1,
-  macs: [],
-  disks: [],
 });
 
 /** A clone that is finished with an identity of its own; resolves with its guest's id. */
@@ -308,7 +297,7 @@ describe('identities that can’t be', () => {
       workerVersion: 'test',
     } as const;
     await registerHost(db(), far);
-    await syncGuests(db(), 'far', [seen('Lab.07'), seen('4711')]);
+    await syncGuests(db(), 'far', [reported('Lab.07'), reported('4711')]);
     expect(await ask({}, ['lab_07'])).toMatchObject({
       code: 'name-taken',
       field: 'names',
@@ -372,7 +361,7 @@ it('what a template leaves out of its clones: those that do not say otherwise', 
 });
 
 it('two guests made beside the portal with one machine id: both are named', async () => {
-  await syncGuests(db(), 'h1', [seen('hand-1'), seen('hand-2')]);
+  await syncGuests(db(), 'h1', [reported('hand-1'), reported('hand-2')]);
   const machineId = 'd'.repeat(32);
   for (const name of ['hand-1', 'hand-2']) {
     const guest = await db().prisma.guest.findUniqueOrThrow({

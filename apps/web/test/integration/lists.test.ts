@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { syncGuests } from '@offshoot/db/inventory';
 import { requestStop } from '@offshoot/db/operations';
+import { reported } from '@offshoot/db/testing/fixtures';
 import '@offshoot/db/testing/global-setup';
 import { someAttestation, someOutcome } from '@offshoot/db/testing/identity';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
@@ -16,15 +17,7 @@ beforeAll(async () => {
   await syncGuests(
     db(),
     'h1',
-    Array.from({ length: 6 }, (_, index) => ({
-      name: `hand-${index + 1}`,
-      uuid: randomUUID(),
-      state: 'running' as const,
-      vcpus: 1,
-      memoryBytes: 1,
-      macs: [],
-      disks: [],
-    })),
+    Array.from({ length: 6 }, (_, index) => reported(`hand-${index + 1}`)),
   );
   for (const { id } of await db().prisma.guest.findMany())
     await requestStop(db(), { userId: null, idempotencyKey: randomUUID(), guestId: id, force: false });

@@ -24,7 +24,14 @@ import {
   savePlan,
 } from '../../src/operations.ts';
 import { transaction } from '../../src/transaction.ts';
-import { someBase, somePlan, someTemplate, testDatabase, type TestDb } from '../support/fixtures.ts';
+import {
+  reported,
+  someBase,
+  somePlan,
+  someTemplate,
+  testDatabase,
+  type TestDb,
+} from '../support/fixtures.ts';
 import { someAttestation, someOutcome } from '../support/identity.ts';
 
 let test: TestDb;
@@ -53,16 +60,6 @@ async function cloned(name: string, versionId: string, result: OperationResult) 
   return { held, guestId: held.guestId, again: () => finish(test.db, held, { state: 'finished', result }) };
 }
 
-/** Guests as a host reports them. */
-const reported = (name: string, part: { uuid?: string; macs?: string[] } = {}) => ({
-  name,
-  uuid: part.uuid ?? randomUUID(),
-  state: 'running' as const,
-  vcpus: 1,
-  memoryBytes: 1,
-  macs: part.macs ?? [],
-  disks: [],
-});
 const idOf = async (name: string, hostId = 'h1') =>
   test.db.prisma.guest.findUniqueOrThrow({ where: { hostId_name: { hostId, name } } });
 

@@ -77,6 +77,17 @@ export async function someTemplate(
   return { versionId: version.id, baseId };
 }
 
+/** A running guest as its host reports it. */
+export const reported = (name: string, part: { uuid?: string; macs?: string[] } = {}) => ({
+  name,
+  uuid: part.uuid ?? randomUUID(),
+  state: 'running' as const,
+  vcpus: 1,
+  memoryBytes: 1,
+  macs: part.macs ?? [],
+  disks: [],
+});
+
 /** A guest found on `h1`; resolves with its row's id. */
 export async function someGuest(db: Db, name: string): Promise<string> {
   const uuid = randomUUID();
