@@ -167,10 +167,7 @@ class Fetching {
   /** Reads what was written of it, to keep what is right. */
   async lookThrough(): Promise<void> {
     const { to } = this.wanted;
-    const list = await readThrough(to, this.parts.signal, () => this.looking());
-    // A copy: what turns out not to be so is taken out of it.
-    this.began = { ...list, hashes: Buffer.from(list.hashes) };
-    await this.known.add(to, list);
+    await this.takeIn(to, await readThrough(to, this.parts.signal, () => this.looking()), true);
   }
 
   /** `shared`: the file that is written began as this one. */
@@ -180,8 +177,13 @@ class Fetching {
       listOf(path, () => signal.aborted || this.looking()),
       signal,
     );
+    await this.takeIn(path, list, shared);
+  }
+
+  /** `same`: the file that is written was the same when it was begun. */
+  private async takeIn(path: string, list: BlockList, same: boolean): Promise<void> {
     // A copy: what turns out not to be so is taken out of it.
-    if (shared) this.began = { ...list, hashes: Buffer.from(list.hashes) };
+    if (same) this.began = { ...list, hashes: Buffer.from(list.hashes) };
     await this.known.add(path, list);
   }
 
